@@ -1,0 +1,59 @@
+"""ReinMax: straight-through by the trapezoid (Heun) rule instead of Euler's.
+
+Liu, Dong, Liu, Yu and Gao 2023, "Bridging Discrete and Backpropagation: Straight-Through and
+Beyond" (arXiv 2304.08612), algorithm 1. At temperature 1 it is exact for a J at most quadratic in
+each variable; at other temperatures it is biased even for a linear one.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from benchbed.contracts import Estimator, Objective, add_direct, at_least, positive_temperature
+from benchbed.enumeration import finite_in_z
+from benchbed.families.categorical import softmax_vjp
+from benchbed.layout import mean_over_samples
+from benchbed.rng import Noise
+
+
+def reinmax(samples: int = 1, temperature: float = 1.0) -> Estimator:
+    """Average 2 Jac((softmax(params / temperature) + z) / 2) J' - 1/2 Jac(softmax(params)) J'.
+
+    Bernoulli latents are the case of two categories with logits (params, 0).
+
+    Args:
+        samples: z in one estimate.
+        temperature: of the averaged softmax; sampling is at temperature 1 always.
+    """
+    at_least("reinmax", "samples", samples, 1)
+    positive_temperature("reinmax", temperature)
+
+    def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
+        found = objective.evaluate(z, params, slope=True)
+        slope = found.slope  # dJ/dz at the corner, [draws, samples, *event]
+        assert slope is not None
+        family = objective.family
+        middle = (z + family.mean(params / temperature)) / 2
+        if family.name == "bernoulli":
+            p = family.mean(params)
+            gradient = slope * (2 * middle * (1 - middle) - 0.5 * p * (1 - p))
+        else:
+            plain = softmax_vjp(family.mean(params).expand_as(slope), slope)
+            gradient = 2 * softmax_vjp(middle, slope) - 0.5 * plain
+        return add_direct(mean_over_samples(gradient), found)
+
+    def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
+        return estimate(objective, params, objective.family.sample(params, draws, samples, noise))
+
+    return Estimator(
+        "reinmax",
+        draw,
+        samples=samples,
+        evaluations=samples,
+        slopes=samples,
+        unbiased=False,
+        needs=frozenset({"differentiable"}),
+        families=frozenset({"bernoulli", "categorical"}),
+        citation="Liu et al. 2023",
+        finite=finite_in_z(estimate, replicates=samples),
+    )

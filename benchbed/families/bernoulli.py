@@ -1,0 +1,102 @@
+"""Product of Bernoulli variables: params are logits ``[*items, d]``, z in {0, 1} ``[..., d]``."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchbed.contracts import Family, Path
+from benchbed.rng import Noise
+
+NUMBERS_VERSION = 1  # bump when the same noise starts to give other samples
+
+
+def sample(params: Tensor, draws: int, samples: int, noise: Noise) -> Tensor:
+    """Draw z = 1[u > 1 - p] with one uniform a variable, [draws, samples, *items, d]."""
+    u = noise.uniform(draws, samples, *params.shape)
+    return (u > torch.sigmoid(-params)).to(params.dtype)
+
+
+def log_prob(params: Tensor, z: Tensor) -> Tensor:
+    """Return log q(z), summed over the d variables; extended off the corners as <z, log pi>."""
+    return (z * params - F.softplus(params)).sum(-1)
+
+
+def score(params: Tensor, z: Tensor) -> Tensor:
+    """Return d log q / d logits = z - p."""
+    return z - params.sigmoid()
+
+
+def mean(params: Tensor) -> Tensor:
+    """Return p."""
+    return params.sigmoid()
+
+
+def path(params: Tensor, draws: int, samples: int, temperature: float, noise: Noise) -> Path:
+    """Return the binary Concrete sample sigma((logit u + params) / temperature).
+
+    Maddison et al. 2017 (arXiv 1611.00712), section 3 and appendix B. The same u gives the hard
+    sample, 1[params + logit u > 0], with ``sample``'s threshold.
+    """
+    u = noise.uniform(draws, samples, *params.shape)
+    hard = (u > torch.sigmoid(-params)).to(params.dtype)
+    logits = u.log() - u.neg().log1p_() + params
+    soft = logits.div_(temperature).sigmoid_()
+
+    def vjp(slope: Tensor) -> Tensor:
+        return slope * soft * (1 - soft) / temperature
+
+    return Path(hard, soft, vjp)
+
+
+def conditional_path(params: Tensor, hard: Tensor, temperature: float, noise: Noise) -> Path:
+    """Return the binary Concrete sample drawn again given the hard sample.
+
+    Tucker et al. 2017 (arXiv 1703.07370), appendix C, in a form that does not overflow:
+    b = 1: zt = softplus(logit v + softplus(params)); b = 0: zt = -softplus(-logit v +
+    softplus(-params)). The derivative of zt in params at fixed v and b is
+    p v / (1 - p + p v) for b = 1 and (1 - p) (1 - v) / (1 - v + v p) for b = 0, not 1.
+    """
+    v = noise.uniform(*hard.shape)
+    sign = 2 * hard - 1
+    signed_logit = (v.log() - v.neg().log1p_()).mul_(sign)
+    softplus = F.softplus(params) * hard + F.softplus(-params) * (1 - hard)
+    relaxed = F.softplus(signed_logit + softplus).mul_(sign)
+    soft = relaxed.div_(temperature).sigmoid_()
+    # With w = v or 1 - v and s = p or 1 - p, both cases read s w / (1 - s + s w).
+    towards = (params * sign).sigmoid_()
+    weight = towards * (0.5 + sign * (v - 0.5))
+    rate = weight / (1 - towards + weight)
+
+    def vjp(slope: Tensor) -> Tensor:
+        return slope * soft * (1 - soft) * rate / temperature
+
+    return Path(hard, soft, vjp)
+
+
+def states(params: Tensor) -> int:
+    """Return 2^d."""
+    return int(2 ** params.shape[-1])
+
+
+def enumerate_states(params: Tensor, index: Tensor) -> Tensor:
+    """Return the states numbered ``index`` [n] as bits, first variable first: [n, d]."""
+    shifts = torch.arange(params.shape[-1], device=index.device)
+    return ((index[:, None] >> shifts) & 1).to(params.dtype)
+
+
+BERNOULLI = Family(
+    name="bernoulli",
+    params_axes=1,
+    event_axes=1,
+    sample=sample,
+    log_prob=log_prob,
+    score=score,
+    mean=mean,
+    path=path,
+    exact_path=False,
+    conditional_path=conditional_path,
+    states=states,
+    enumerate=enumerate_states,
+)

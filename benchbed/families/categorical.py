@@ -1,0 +1,123 @@
+"""Product of categoricals: params are logits ``[*items, d, K]``, z one-hot ``[..., d, K]``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from benchbed.contracts import Family, Path
+from benchbed.layout import draws_first, draws_last
+from benchbed.rng import Noise
+
+NUMBERS_VERSION = 1  # bump when the same noise starts to give other samples
+
+
+def sample(params: Tensor, draws: int, samples: int, noise: Noise) -> Tensor:
+    """Draw one-hot z by the inverse CDF of one uniform a variable."""
+    u = draws_last(noise.uniform(draws, samples, *params.shape[:-1]))  # [s, *items, d, n]
+    cdf = params.softmax(-1).cumsum(-1)[..., :-1, None]  # [*items, d, K - 1, 1]
+    above = (u.unsqueeze(-2) >= cdf).to(params.dtype)  # [s, *items, d, K - 1, n]
+    z = torch.empty(*u.shape[:-1], params.shape[-1], u.shape[-1]).to(params)
+    # Above the first k boundaries and not above the next one: category k.
+    z[..., 0, :] = 1
+    z[..., 1:, :] = above
+    z[..., :-1, :] -= above
+    return draws_first(z)
+
+
+def log_prob(params: Tensor, z: Tensor) -> Tensor:
+    """Return log q(z), summed over the d variables; extended off the corners as <z, log pi>."""
+    return (z * params.log_softmax(-1)).sum((-2, -1))
+
+
+def score(params: Tensor, z: Tensor) -> Tensor:
+    """Return d log q / d logits = z - pi (for one-hot z)."""
+    return z - params.softmax(-1)
+
+
+def mean(params: Tensor) -> Tensor:
+    """Return pi."""
+    return params.softmax(-1)
+
+
+def softmax_vjp(probs: Tensor, slope: Tensor) -> Tensor:
+    """Return (diag(p) - p p^T) slope along the last axis, for draws-first ``probs``."""
+    p, a = draws_last(probs), draws_last(slope)
+    weighted = p * a
+    return draws_first(weighted - p * weighted.sum(-2, keepdim=True))
+
+
+def one_hot_of_largest(x: Tensor) -> Tensor:
+    """Return the one-hot of the arg-max along the last axis of draws-first ``x``."""
+    physical = draws_last(x)
+    top = physical == physical.amax(-2, keepdim=True)
+    hot = top.to(x.dtype)
+    if int(top.sum()) != top.numel() // top.shape[-2]:  # an exact tie: keep the first of the equals
+        hot *= top.cumsum(-2) == 1
+    return draws_first(hot)
+
+
+def path(params: Tensor, draws: int, samples: int, temperature: float, noise: Noise) -> Path:
+    """Return the Gumbel-Softmax sample softmax((params + G) / temperature) and its arg-max.
+
+    Jang et al. 2017 (arXiv 1611.01144), equation 2; Maddison et al. 2017 (arXiv 1611.00712).
+    """
+    logits = noise.gumbel(draws, samples, *params.shape).add_(params)
+    hard = one_hot_of_largest(logits)
+    soft = draws_first(draws_last(logits).div_(temperature).softmax(-2))
+
+    def vjp(slope: Tensor) -> Tensor:
+        return softmax_vjp(soft, slope).div_(temperature)
+
+    return Path(hard, soft, vjp)
+
+
+def conditional_path(params: Tensor, hard: Tensor, temperature: float, noise: Noise) -> Path:
+    """Return the Gumbel-Softmax sample drawn again given the hard sample.
+
+    Tucker et al. 2017 (arXiv 1703.07370), appendix C: with e ~ Exp(1) and category k sampled,
+    zt_k = -log e_k and zt_j = -log(e_j / pi_j + e_k). The derivative at fixed e and k is
+    0 for j = k and r_j (1[j = m] - pi_m), r_j = (e_j / pi_j) / (e_j / pi_j + e_k), for j != k.
+    """
+    pi = params.softmax(-1)
+    inner = draws_last(hard)  # [samples, *items, d, K, n]
+    e = draws_last(noise.exponential(*hard.shape))
+    top = (e * inner).sum(-2, keepdim=True)
+    rate = (1 - inner).mul_(e / pi[..., None]).add_(top)
+    soft = draws_first((rate.log().div_(-temperature)).softmax(-2))
+    share = 1 - top / rate  # r_j, and 0 at the sampled category
+
+    def vjp(slope: Tensor) -> Tensor:
+        pulled = draws_last(softmax_vjp(soft, slope)) * share / temperature
+        return draws_first(pulled - pi[..., None] * pulled.sum(-2, keepdim=True))
+
+    return Path(hard, soft, vjp)
+
+
+def states(params: Tensor) -> int:
+    """Return K^d."""
+    return int(params.shape[-1] ** params.shape[-2])
+
+
+def enumerate_states(params: Tensor, index: Tensor) -> Tensor:
+    """Return the states numbered ``index`` [n] as one-hots, first variable first: [n, d, K]."""
+    dimensions, categories = params.shape[-2:]
+    radix = categories ** torch.arange(dimensions, device=index.device)
+    digits = index[:, None] // radix % categories  # [n, d]
+    return torch.nn.functional.one_hot(digits, categories).to(params.dtype)
+
+
+CATEGORICAL = Family(
+    name="categorical",
+    params_axes=2,
+    event_axes=2,
+    sample=sample,
+    log_prob=log_prob,
+    score=score,
+    mean=mean,
+    path=path,
+    exact_path=False,
+    conditional_path=conditional_path,
+    states=states,
+    enumerate=enumerate_states,
+)

@@ -1,0 +1,1 @@
+"""Draws in, records out."""

@@ -1,0 +1,206 @@
+"""One cell: (objective, estimator, samples, seed) -> one record of block sums and costs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchbed.contracts import Estimator, Objective, check_pair
+from benchbed.errors import BadArgument, BrokenContract
+from benchbed.measure.exact_moments import exact_moments
+from benchbed.measure.moments import BlockSums
+from benchbed.measure.reference import VERSION
+from benchbed.measure.timing import cpu_ratios
+from benchbed.records import Blocks, Exact
+from benchbed.rng import Noise
+
+NUMBERS_VERSION = 1  # bump when the same cell starts to give other numbers
+CHUNK_VALUES = 327_680  # numbers in one chunk of noise: 4,096 draws of 8 x 10
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What measuring one cell gave: see records.Record for the fields."""
+
+    blocks: Blocks
+    exact: Exact | None
+    facts: dict[str, object]
+    cpu_ratios: tuple[float, ...]
+
+
+def chunk_draws(objective: Objective, estimator: Estimator) -> int:
+    """Return draws a chunk: a power of two fixed by the shapes alone, because values depend on it.
+
+    About ``CHUNK_VALUES`` random numbers, which measured fastest: large enough to hide the calls,
+    small enough for the cache. Weights behind a Jacobian count as well.
+    """
+    values = max(1, objective.params.numel() * estimator.samples)
+    if objective.jacobian is not None:
+        values = max(values, objective.jacobian[..., :].reshape(objective.params.numel(), -1).shape[1])
+    return int(min(2**15, max(64, 2 ** round(np.log2(CHUNK_VALUES / values)))))
+
+
+def measure_cell(
+    objective: Objective,
+    estimator: Estimator,
+    *,
+    draws: int,
+    seed: int = 0,
+    address: tuple[str, ...] = (),
+    blocks: int = 64,
+    dtype: str = "float32",
+    device: str = "cpu",
+    timing: int = 5,
+) -> Measured:
+    """Draw ``draws`` gradient estimates in ``blocks`` independent blocks and keep their sums.
+
+    Args:
+        objective: its exact gradient is the centre of every sum.
+        estimator: tuned first, on its own stream, if it has something to tune.
+        draws: independent estimates in all, at least two a block.
+        seed: with ``address`` and the block's number, fixes the noise.
+        address: further names of the noise; the same for estimators that should share it.
+        blocks: independent streams; intervals come from their spread.
+        dtype: of the draws, float32 or float64. Sums are float64 always.
+        device: where to draw.
+        timing: alternations with the reference kernel; 0 leaves ``cpu_ratios`` empty.
+
+    Raises:
+        IncompatiblePair: the estimator cannot work on this objective.
+        BrokenContract: it returned something other than [draws, *params.shape] in params' dtype.
+    """
+    check_pair(objective, estimator)
+    if draws < 2 * blocks or blocks < 2:
+        raise BadArgument(
+            f"{draws} draws in {blocks} blocks cannot give an interval; "
+            f"use at least 2 blocks of 2 draws, such as draws: {max(2 * blocks, 4)}"
+        )
+    if dtype not in DTYPES:
+        raise BadArgument(f"unknown dtype '{dtype}'; choose float32 or float64")
+    with _one_thread(), torch.no_grad():
+        place = objective.params.to(device)
+        params = place.to(DTYPES[dtype])
+        root = Noise(seed, "cell", *address, estimator.samples, dtype=DTYPES[dtype], device=device)
+        frozen = estimator
+        if estimator.tune:
+            frozen = estimator.tune(objective, params, root.child("tune"))
+        exact_gradient = objective.pullback(objective.exact_gradient()[None])[0]
+        centre = exact_gradient.to(params)
+        chunk = chunk_draws(objective, frozen)
+        kept = [
+            _block(objective, frozen, params, centre, size, chunk, root.child("block", number))
+            for number, size in enumerate(_sizes(draws, blocks))
+        ]
+        probe = root.child("timing")
+
+        def draw_chunk() -> object:
+            return frozen.draw(objective, params, chunk, probe)
+
+        ratios = cpu_ratios(draw_chunk, chunk, timing) if timing else ()
+        facts: dict[str, object] = {
+            "evaluations": frozen.evaluations_on(objective),
+            "slopes": frozen.slopes,
+            "random_numbers": kept[0].random_numbers,
+            "unbiased": frozen.unbiased,
+            "target": frozen.target,
+            "citation": frozen.citation,
+            "tuned": estimator.tune is not None,
+            "settings": dict(frozen.settings),
+            "tuning_evaluations": frozen.tuning_evaluations,
+            "reference": VERSION,
+            "chunk": chunk,
+            "parameters": objective.params.numel(),
+        }
+        return Measured(_stack(kept, exact_gradient), exact_moments(objective, frozen), facts, ratios)
+
+
+@dataclass(frozen=True)
+class _Block:
+    sums: BlockSums
+    cpu: float
+    wall: float
+    random_numbers: float  # in one estimate
+
+
+def _block(
+    objective: Objective,
+    estimator: Estimator,
+    params: Tensor,
+    centre: Tensor,
+    size: int,
+    chunk: int,
+    noise: Noise,
+) -> _Block:
+    sums, cpu, wall = BlockSums(centre), 0.0, 0.0
+    for start in range(0, size, chunk):
+        count = min(chunk, size - start)
+        cpu_start, wall_start = time.process_time(), time.perf_counter()
+        gradients = estimator.draw(objective, params, count, noise)
+        if params.device.type == "cuda":
+            torch.cuda.synchronize()
+        cpu += time.process_time() - cpu_start
+        wall += time.perf_counter() - wall_start
+        _check(gradients, estimator, params, count)
+        sums.add(objective.pullback(gradients))
+    return _Block(sums, cpu, wall, noise.drawn / size)
+
+
+def _check(gradients: object, estimator: Estimator, params: Tensor, draws: int) -> None:
+    """Raise BrokenContract unless ``gradients`` is [draws, *params.shape] in params' dtype."""
+    if not isinstance(gradients, Tensor):
+        raise BrokenContract(
+            f"{estimator.name} returned a {type(gradients).__name__}; "
+            "its draw must return a tensor [draws, *params.shape]"
+        )
+    wanted = (draws, *params.shape)
+    if tuple(gradients.shape) != wanted:
+        raise BrokenContract(
+            f"{estimator.name} returned shape {list(gradients.shape)} for {draws} draws of params "
+            f"{list(params.shape)}; its draw must return {list(wanted)}, one row per estimate"
+        )
+    if gradients.dtype != params.dtype:
+        raise BrokenContract(
+            f"{estimator.name} returned {gradients.dtype} for params in {params.dtype}; "
+            "keep the dtype of params"
+        )
+
+
+def _sizes(draws: int, blocks: int) -> list[int]:
+    """Split ``draws`` over ``blocks`` as evenly as whole numbers allow."""
+    return [draws // blocks + (number < draws % blocks) for number in range(blocks)]
+
+
+def _stack(kept: list[_Block], exact_gradient: Tensor) -> Blocks:
+    sums, largest, distance = zip(*(block.sums.arrays() for block in kept), strict=True)
+    powers = np.stack([block[1:] for block in sums], 1)  # [3, B, p]
+    largest_all = np.stack(largest)
+    if not kept[0].sums.detailed:
+        powers, largest_all = powers.sum(1, keepdims=True), largest_all.max(0, keepdims=True)
+    return Blocks(
+        count=np.array([block.sums.count for block in kept], dtype=np.float64),
+        exact=exact_gradient.detach().cpu().double().numpy(),
+        first=np.stack([block[0] for block in sums]),
+        powers=powers,
+        largest=largest_all,
+        distance=np.stack(distance, 1),
+        seconds=np.array([[b.cpu for b in kept], [b.wall for b in kept]]),
+        nonfinite=np.array([block.sums.nonfinite for block in kept], dtype=np.float64),
+    )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Draw on one torch thread, so that timings compare and sums repeat bit for bit."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

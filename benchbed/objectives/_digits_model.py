@@ -1,0 +1,158 @@
+"""The encoder and decoder of digits_vae, trained by the exact gradient and cached on disk."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchbed.families import BERNOULLI, CATEGORICAL
+from benchbed.rng import Noise
+
+RECIPE = 1  # bump when the same settings start to give other weights
+PIXELS, ENCODER_HIDDEN, DECODER_HIDDEN = 64, 16, 32
+EVENT = {"bernoulli": (8,), "categorical": (2, 10)}
+
+
+@dataclass(frozen=True)
+class DigitsModel:
+    """Weights as two flat float64 vectors, and the maps they define."""
+
+    event: tuple[int, ...]
+    encoder: Tensor  # [weights]
+    decoder: Tensor  # [weights]
+
+    @property
+    def size(self) -> int:
+        """Numbers in one z (and in one image's logits)."""
+        return int(np.prod(self.event))
+
+    def minibatch(self, images: int) -> Tensor:
+        """Return ``images`` binary images taken evenly through the data, [items, 64]."""
+        data = binary_digits()
+        return data[torch.linspace(0, len(data) - 1, images).long()]
+
+    def encode(self, weights: Tensor, batch: Tensor) -> Tensor:
+        """Map images [items, 64] to logits [items, *event], as a function of all the weights."""
+        first, bias, second, last = _split(weights, PIXELS, ENCODER_HIDDEN, self.size)
+        hidden = torch.tanh((2 * batch - 1) @ first.T + bias)
+        return (hidden @ second.T + last).reshape(len(batch), *self.event)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Map z [..., latents, n] to pixel logits [..., 64, n]."""
+        return _decode(self.decoder.to(z), z, self.size)
+
+    def jacobian(self, batch: Tensor) -> Tensor:
+        """Return d logits / d encoder weights, [items, *event, weights]."""
+        jacobian: Tensor = torch.func.jacrev(self.encode)(self.encoder, batch)
+        return jacobian
+
+
+def _decode(weights: Tensor, z: Tensor, size: int) -> Tensor:
+    first, bias, second, last = _split(weights, size, DECODER_HIDDEN, PIXELS)
+    hidden = torch.tanh(first @ (2 * z - 1) + bias[:, None])
+    return second @ hidden + last[:, None]
+
+
+def _split(weights: Tensor, inputs: int, hidden: int, outputs: int) -> tuple[Tensor, ...]:
+    """Cut a flat vector into a two-layer network: matrix, bias, matrix, bias."""
+    sizes = [hidden * inputs, hidden, outputs * hidden, outputs]
+    first, bias, second, last = weights.split(sizes)
+    return first.view(hidden, inputs), bias, second.view(outputs, hidden), last
+
+
+@functools.cache
+def binary_digits() -> Tensor:
+    """Return scikit-learn's digits with pixels of 8 and more (of 16) set, [1797, 64] float64."""
+    from sklearn.datasets import load_digits
+
+    return torch.from_numpy((load_digits().data >= 8).astype(np.float64))
+
+
+@functools.cache
+def digits_model(latents: str, steps: int) -> DigitsModel:
+    """Return the model after ``steps`` of training; trained ones are cached on disk."""
+    start = _initial(latents)
+    if steps == 0:
+        return start
+    recipe = f"digits {RECIPE} {latents} {steps} torch {torch.__version__}"
+    path = cache_folder() / f"digits-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npz"
+    try:
+        with np.load(path, allow_pickle=False) as saved:
+            found = [torch.from_numpy(saved[name]) for name in ("encoder", "decoder")]
+    except (OSError, ValueError, KeyError, EOFError):
+        found = []
+    if [tensor.shape for tensor in found] == [start.encoder.shape, start.decoder.shape]:
+        return DigitsModel(start.event, *found)
+    model = _train(start, latents, steps)
+    _save(path, model)
+    return model
+
+
+def cache_folder() -> Path:
+    """Return where trained models are kept (``$XDG_CACHE_HOME/benchbed`` or ``~/.cache``)."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(home) / "benchbed"
+
+
+def _initial(latents: str) -> DigitsModel:
+    event = EVENT[latents]
+    noise = Noise(0, "digits_vae", latents, dtype=torch.float64)
+    size = int(np.prod(event))
+
+    def network(inputs: int, hidden: int, outputs: int) -> Tensor:
+        first = noise.normal(hidden * inputs, 1)[:, 0] / inputs**0.5
+        second = noise.normal(outputs * hidden, 1)[:, 0] / hidden**0.5
+        zeros = torch.zeros(hidden, dtype=torch.float64), torch.zeros(outputs, dtype=torch.float64)
+        return torch.cat([first, zeros[0], second, zeros[1]])
+
+    return DigitsModel(
+        event, network(PIXELS, ENCODER_HIDDEN, size), network(size, DECODER_HIDDEN, PIXELS)
+    )
+
+
+def _train(start: DigitsModel, latents: str, steps: int) -> DigitsModel:
+    """Minimize the exact negative ELBO of all images: every state of z is summed over."""
+    family = BERNOULLI if latents == "bernoulli" else CATEGORICAL
+    assert family.states is not None
+    assert family.enumerate is not None
+    data = binary_digits()
+    shape = torch.zeros(1, *start.event, dtype=torch.float64)
+    z = family.enumerate(shape, torch.arange(family.states(shape)))  # [states, *event]
+    encoder = start.encoder.clone().requires_grad_()
+    decoder = start.decoder.clone().requires_grad_()
+    optimizer = torch.optim.Adam([encoder, decoder], lr=0.02)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # sums must come out the same in every process
+    try:
+        with torch.enable_grad():
+            for _ in range(steps):
+                log_q = family.log_prob(start.encode(encoder, data)[:, None], z)  # [images, states]
+                logits = _decode(decoder, z.flatten(1).T, start.size)  # [64, states]
+                log_p = data @ logits - F.softplus(logits).sum(0)
+                loss = (log_q.exp() * (log_q - log_p)).sum(1).mean()
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+    finally:
+        torch.set_num_threads(threads)
+    return DigitsModel(start.event, encoder.detach(), decoder.detach())
+
+
+def _save(path: Path, model: DigitsModel) -> None:
+    """Write the weights under a temporary name and rename; a read-only cache is no error."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
+            np.savez(file, encoder=model.encoder.numpy(), decoder=model.decoder.numpy())
+        os.replace(file.name, path)
+    except OSError:
+        return
