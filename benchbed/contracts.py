@@ -120,13 +120,15 @@ class Objective:
             leaves.append(point)
         with torch.set_grad_enabled(bool(leaves)):
             cost = self.cost(z, point)
-        slopes: list[Tensor] = []
-        if leaves:
-            found = torch.autograd.grad(cost.sum(), leaves, allow_unused=True)
+            total = cost.sum()
+        if leaves and total.requires_grad:
+            found = torch.autograd.grad(total, leaves, allow_unused=True)
             slopes = [
                 torch.zeros_like(leaf) if grad is None else compact(grad)
                 for grad, leaf in zip(found, leaves, strict=True)
             ]
+        else:  # J is constant in everything it could be differentiated by
+            slopes = [torch.zeros_like(leaf) for leaf in leaves]
         return Evaluation(
             compact(cost.detach()),
             slopes[0] if slope else None,

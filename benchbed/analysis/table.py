@@ -1,0 +1,134 @@
+"""Records -> one frame, a row per (objective, estimator, samples), every number with its interval."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from benchbed.analysis.bias import screen, visible_shrink
+from benchbed.analysis.intervals import NOTHING, Interval, of_log_mean, product
+from benchbed.analysis.summary import Summary, over_seeds, pool, summarize
+from benchbed.records import Blocks, Record
+
+# Columns that come as value, value_low and value_high.
+INTERVALS = (
+    "bias",  # |E g - exact| / |exact|
+    "variance",  # trace, of one estimate
+    "mse",  # of one estimate
+    "snr",  # |E g| / sqrt(variance)
+    "cosine",  # of the mean of all draws
+    "cpu_us",  # CPU microseconds an estimate, one thread
+    "wall_us",
+    "cpu_ratio",  # CPU time of an estimate / one run of the reference kernel
+    "variance_x_evaluations",  # work-normalized by calls of J
+    "variance_x_cpu_ratio",  # work-normalized by CPU time
+)
+LEVEL_OF_VISIBLE = 0.001
+
+
+def label(entry: Mapping[str, Any]) -> str:
+    """Return ``name(setting=value, ...)`` for a spec's entry."""
+    settings = ", ".join(f"{key}={value}" for key, value in entry.items() if key != "name")
+    name = str(entry["name"])
+    return f"{name}({settings})" if settings else name
+
+
+def table(records: Iterable[Record]) -> pd.DataFrame:
+    """Return one row per cell, its seeds pooled.
+
+    Seeds of an untuned estimator are more blocks of one stream of draws. For a tuned one, each
+    seed tunes anew: the intervals of variance, MSE and cost are over seeds then.
+
+    Columns besides ``INTERVALS`` (each with _low and _high, level 0.95): ``objective``,
+    ``estimator`` (labels), ``objective_name``, ``estimator_name``, a column for every setting
+    (``objective.dimensions``, ``estimator.temperature`` ...), ``samples``, ``seeds``, ``draws``,
+    ``status``, ``message``, ``unbiased`` (what it promises), ``exact_bias`` and ``exact_variance``
+    (no sampling error; NaN where unknown), ``bias_p`` (screen), ``bias_visible`` (smallest shrink
+    seen with power 0.99), ``snr_floor``, ``gradient_norm``, ``zero``, ``heavy``, ``kurtosis``,
+    ``skewness``, ``tail_share``, ``nonfinite``, ``evaluations``, ``slopes``, ``random_numbers``,
+    ``tuning_evaluations``, ``parameters``.
+    """
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        key = json.dumps([record.objective, record.estimator, record.samples], sort_keys=True)
+        groups.setdefault(key, []).append(record)
+    return pd.DataFrame([_row(group) for group in groups.values()])
+
+
+def _row(records: list[Record]) -> dict[str, Any]:
+    first = records[0]
+    row: dict[str, Any] = {
+        "objective": label(first.objective),
+        "estimator": label(first.estimator),
+        "objective_name": first.objective["name"],
+        "estimator_name": first.estimator["name"],
+        "samples": first.samples,
+    }
+    for kind, entry in (("objective", first.objective), ("estimator", first.estimator)):
+        row |= {f"{kind}.{key}": value for key, value in entry.items() if key != "name"}
+    row["seeds"] = len(records)
+    bad = [record for record in records if record.status != "ok"]
+    row["status"] = bad[0].status if bad else "ok"
+    row["message"] = bad[0].message if bad else ""
+    measured = [record for record in records if record.blocks is not None]
+    if not measured:
+        return row
+    facts = measured[0].facts
+    keep = ("unbiased", "evaluations", "slopes", "random_numbers", "parameters")
+    row |= {key: facts.get(key) for key in keep}
+    row["tuning_evaluations"] = max(int(r.facts.get("tuning_evaluations", 0)) for r in measured)
+    return row | _numbers(measured, bool(facts.get("tuned")))
+
+
+def _numbers(records: list[Record], tuned: bool) -> dict[str, Any]:
+    parts = [record.blocks for record in records if record.blocks is not None]
+    whole = summarize(pool(parts))
+    intervals = {name: getattr(whole, name) for name in ("bias", "variance", "mse", "snr", "cosine")}
+    if tuned:
+        each = [summarize(part) for part in parts]
+        for name in ("variance", "mse", "snr"):
+            intervals[name] = over_seeds([getattr(s, name) for s in each], log=True)
+    ratios = [ratio for record in records for ratio in record.cpu_ratios]
+    intervals["cpu_us"] = whole.cpu.scaled(1e6)
+    intervals["wall_us"] = whole.wall.scaled(1e6)
+    intervals["cpu_ratio"] = of_log_mean(pd.Series(ratios, dtype=float).to_numpy())
+    evaluations = float(records[0].facts.get("evaluations", math.nan))
+    intervals["variance_x_evaluations"] = intervals["variance"].scaled(evaluations)
+    intervals["variance_x_cpu_ratio"] = (
+        NOTHING if not ratios else product(intervals["variance"], intervals["cpu_ratio"])
+    )
+    row: dict[str, Any] = {}
+    for name in INTERVALS:
+        value = intervals[name]
+        row |= {name: value.value, f"{name}_low": value.low, f"{name}_high": value.high}
+    return row | _exact(records, whole) | _checks(whole, pool(parts))
+
+
+def _exact(records: list[Record], whole: Summary) -> dict[str, Any]:
+    """Return the moments without sampling error, averaged over seeds (which may tune apart)."""
+    found = [record.exact for record in records if record.exact is not None]
+    if not found or len(found) < len(records):
+        return {"exact_bias": math.nan, "exact_variance": math.nan}
+    assert records[0].blocks is not None
+    truth = records[0].blocks.exact
+    bias = sum(float(((x.mean - truth) ** 2).sum() ** 0.5) for x in found) / len(found)
+    return {
+        "exact_bias": bias / whole.gradient_norm if whole.gradient_norm else math.nan,
+        "exact_variance": sum(float(x.variance.sum()) for x in found) / len(found),
+    }
+
+
+def _checks(whole: Summary, blocks: Blocks) -> dict[str, Any]:
+    keep = (
+        "draws", "gradient_norm", "snr_floor", "skewness", "kurtosis", "tail_share", "heavy",
+        "zero", "nonfinite",
+    )  # fmt: skip
+    row = {name: getattr(whole, name) for name in keep}
+    return row | {
+        "bias_p": screen(blocks)[0],
+        "bias_visible": visible_shrink(blocks, LEVEL_OF_VISIBLE),
+    }
