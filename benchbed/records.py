@@ -72,7 +72,7 @@ class Record:
         status: ``ok``, ``nonfinite`` or ``failed``.
         message: why it is not ok.
         facts: exact counts and constants (evaluations, slopes, random numbers, promises, tuning).
-        cpu_ratios: repeated ratios of CPU time per estimate to one run of the reference kernel.
+        cpu_ratios: repeated ratios of CPU time per estimate to one row of the reference kernel.
         blocks: the sums; None for a failed cell.
         exact: moments without sampling error, where the estimator's randomness is finite.
         provenance: hash of the surroundings the cell was measured in.

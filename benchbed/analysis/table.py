@@ -23,7 +23,7 @@ INTERVALS = (
     "cosine",  # of the mean of all draws
     "cpu_us",  # CPU microseconds an estimate, one thread
     "wall_us",
-    "cpu_ratio",  # CPU time of an estimate / one run of the reference kernel
+    "cpu_ratio",  # CPU time of an estimate / of one row of the reference kernel
     "variance_x_evaluations",  # work-normalized by calls of J
     "variance_x_cpu_ratio",  # work-normalized by CPU time
 )

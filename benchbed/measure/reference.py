@@ -17,8 +17,8 @@ ROWS = 2048
 def reference_kernel() -> float:
     """Draw 8 x 10 x 2,048 uniforms, turn them into Gumbels and a softmax, return a checksum.
 
-    One call is the unit of ``cpu_ratio``: roughly the noise and one normalization of 2,048
-    categorical estimates with 8 variables of 10 categories, on one thread.
+    A row of it is the unit of ``cpu_ratio``: roughly the noise and one normalization of a
+    categorical estimate with 8 variables of 10 categories, on one thread.
     """
     generator = np.random.Generator(np.random.SFC64(1))
     u = torch.from_numpy(generator.random((8, 10, ROWS), dtype=np.float32)).clamp_(min=2.0**-25)

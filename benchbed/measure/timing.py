@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from benchbed.measure.reference import reference_kernel
+from benchbed.measure.reference import ROWS, reference_kernel
 
 BLOCK_SECONDS = 0.05  # each side runs at least so long before the other takes its turn
 
 
 def cpu_ratios(draw_chunk: Callable[[], object], chunk: int, repeats: int) -> tuple[float, ...]:
-    """Return ``repeats`` ratios: CPU seconds of one estimate / of one run of the reference kernel.
+    """Return ``repeats`` ratios: CPU seconds of one estimate / of one row of the reference kernel.
 
     Args:
         draw_chunk: draws ``chunk`` estimates.
@@ -21,7 +21,7 @@ def cpu_ratios(draw_chunk: Callable[[], object], chunk: int, repeats: int) -> tu
     ratios = []
     for _ in range(repeats + 1):
         kernel = _seconds_per_call(reference_kernel)
-        ratios.append(_seconds_per_call(draw_chunk) / chunk / kernel)
+        ratios.append(_seconds_per_call(draw_chunk) / chunk / (kernel / ROWS))
     return tuple(ratios[1:])
 
 

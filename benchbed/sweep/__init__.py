@@ -1,0 +1,1 @@
+"""A spec file -> cells -> an executor -> the store."""

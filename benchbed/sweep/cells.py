@@ -1,0 +1,152 @@
+"""A spec's grid, cell by cell, with what cannot work found before anything runs."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from benchbed.catalogue import (
+    ESTIMATORS,
+    OBJECTIVES,
+    build_estimator,
+    build_objective,
+    takes_samples,
+)
+from benchbed.contracts import Estimator, Objective, check_pair
+from benchbed.errors import BadArgument, BadSpec, IncompatiblePair
+from benchbed.sweep.fingerprint import VERSIONS, fingerprint_of
+from benchbed.sweep.spec import Entry, Spec
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One measurement to make; ``id`` is the hash of everything that decides its numbers."""
+
+    id: str
+    objective: Entry
+    estimator: Entry
+    samples: int
+    seed: int
+    address: dict[str, Any]
+
+    def one_line(self) -> str:
+        """Name the cell for a person."""
+        return f"{self.estimator['name']} on {self.objective['name']}, samples {self.samples}"
+
+
+def expand(spec: Spec) -> tuple[list[Cell], list[str]]:
+    """Return the cells of ``spec`` and a line for every combination that was left out.
+
+    Raises:
+        BadSpec: some combination cannot work and the spec does not say ``impossible: skip``.
+        UnknownName, BadArgument: a name or a setting that can work nowhere.
+    """
+    cells: list[Cell] = []
+    impossible: list[str] = []
+    estimators = list(_grid(spec.estimators))
+    for entry in estimators:
+        built_estimator(_key(entry))  # a bad setting is an error wherever it would be used
+    for objective_entry in _grid(spec.objectives):
+        objective = built_objective(_key(objective_entry))
+        for entry, samples in itertools.chain.from_iterable(_sampled(e, spec) for e in estimators):
+            try:
+                estimator = _with_samples(entry, samples)
+                check_pair(objective, estimator)
+            except (BadArgument, IncompatiblePair) as error:
+                impossible.append(str(error))
+                continue
+            plain = {key: value for key, value in entry.items() if key != "samples"}
+            for seed in spec.seeds:
+                cells.append(_cell(spec, objective_entry, plain, estimator.samples, seed))
+    impossible = list(dict.fromkeys(impossible))
+    if impossible and spec.impossible == "error":
+        more = f" (and {len(impossible) - 1} more)" if len(impossible) > 1 else ""
+        raise BadSpec(
+            f"{impossible[0]}{more}; take such pairs out, or write 'impossible: skip'"
+        )
+    unique = {cell.id: cell for cell in cells}
+    return list(unique.values()), impossible
+
+
+@functools.lru_cache(maxsize=64)
+def built_objective(key: str) -> Objective:
+    """Build the objective of a spec entry given as JSON (remembered: some take seconds)."""
+    objective = build_objective(**json.loads(key))
+    objective.exact_gradient()  # too large a support is found here, before anything runs
+    return objective
+
+
+@functools.lru_cache(maxsize=64)
+def built_estimator(key: str) -> Estimator:
+    """Build the estimator of a spec entry given as JSON."""
+    return build_estimator(**json.loads(key))
+
+
+def estimator_of(cell: Cell) -> Estimator:
+    """Build a cell's estimator."""
+    return _with_samples(cell.estimator, cell.samples)
+
+
+def objective_of(cell: Cell) -> Objective:
+    """Build a cell's objective."""
+    return built_objective(_key(cell.objective))
+
+
+def noise_address(cell: Cell) -> tuple[str, ...]:
+    """Return what the noise depends on besides seed, samples and block.
+
+    Estimators share it (common random numbers) unless the spec says ``independent``.
+    """
+    shared = (_key(cell.objective),)
+    return (*shared, _key(cell.estimator)) if cell.address["independent"] else shared
+
+
+def _with_samples(entry: Entry, samples: int | None) -> Estimator:
+    if samples is None or not takes_samples(entry["name"]):
+        return built_estimator(_key(entry))
+    return built_estimator(_key(entry | {"samples": samples}))
+
+
+def _sampled(entry: Entry, spec: Spec) -> Iterator[tuple[Entry, int | None]]:
+    """Yield the entry once for every ``samples`` it is to be run with."""
+    if "samples" in entry or spec.samples is None or not takes_samples(entry["name"]):
+        yield entry, entry.get("samples")
+        return
+    for samples in spec.samples:
+        yield entry, samples
+
+
+def _grid(entries: list[Entry]) -> Iterator[Entry]:
+    """Yield every combination of the settings that are lists."""
+    for entry in entries:
+        axes = [value if isinstance(value, list) else [value] for value in entry.values()]
+        for values in itertools.product(*axes):
+            yield dict(zip(entry, values, strict=True))
+
+
+def _cell(spec: Spec, objective: Entry, estimator: Entry, samples: int, seed: int) -> Cell:
+    modules = {name: factory.__module__ for name, factory in {**ESTIMATORS, **OBJECTIVES}.items()}
+    address = {
+        "draws": spec.draws,
+        "blocks": spec.blocks,
+        "dtype": spec.dtype,
+        "device": spec.device,
+        "independent": spec.independent,
+        "versions": VERSIONS,
+        "source": [
+            fingerprint_of(entry["name"], modules.get(entry["name"], ""))
+            for entry in (objective, estimator)
+        ],
+    }
+    everything = _key([objective, estimator, samples, seed, address])
+    digest = hashlib.sha256(everything.encode()).hexdigest()[:20]
+    return Cell(digest, objective, estimator, samples, seed, address)
+
+
+def _key(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)

@@ -1,0 +1,78 @@
+"""What a worker does: measure one cell and put it in the store. Never raises; never half done."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from benchbed.errors import BenchbedError
+from benchbed.measure.cell import measure_cell
+from benchbed.records import Record
+from benchbed.store import Results
+from benchbed.sweep.cells import Cell, estimator_of, noise_address, objective_of
+
+
+@dataclass(frozen=True)
+class Done:
+    """How one cell ended."""
+
+    cell: str
+    status: str
+    message: str
+    seconds: float
+
+
+def measure_into(path: Path, cell: Cell, timing: int, provenance: str) -> Done:
+    """Measure ``cell`` and write its record under ``path``; a failure is a record, too.
+
+    Raises:
+        UnusableResults: the folder cannot be written.
+    """
+    start = time.perf_counter()
+    record = replace(_measured(cell, timing), provenance=provenance)
+    Results(path).put(record)
+    return Done(cell.id, record.status, record.message, time.perf_counter() - start)
+
+
+def failed(cell: Cell, message: str) -> Record:
+    """Return the record of a cell that gave no numbers."""
+    return Record(
+        cell.id, cell.objective, cell.estimator, cell.samples, cell.seed, cell.address,
+        status="failed", message=message,
+    )  # fmt: skip
+
+
+def _measured(cell: Cell, timing: int) -> Record:
+    try:
+        found = measure_cell(
+            objective_of(cell),
+            estimator_of(cell),
+            draws=cell.address["draws"],
+            blocks=cell.address["blocks"],
+            dtype=cell.address["dtype"],
+            device=cell.address["device"],
+            seed=cell.seed,
+            address=noise_address(cell),
+            timing=timing,
+        )
+    except BenchbedError as error:
+        return failed(cell, str(error))
+    except (Exception, torch.OutOfMemoryError) as error:
+        return failed(cell, f"{cell.one_line()}: {type(error).__name__}: {error}")
+    lost = int(found.blocks.nonfinite.sum())
+    message = (
+        f"{cell.one_line()}: {lost:,} of {cell.address['draws']:,} draws were NaN or infinite"
+        if lost
+        else ""
+    )
+    return replace(
+        failed(cell, message),
+        status="nonfinite" if lost else "ok",
+        facts=found.facts,
+        cpu_ratios=found.cpu_ratios,
+        blocks=found.blocks,
+        exact=found.exact,
+    )
