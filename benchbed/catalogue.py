@@ -13,8 +13,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from benchbed.contracts import Estimator, Objective
-from benchbed.errors import BadArgument, BenchbedError, UnknownName, nearest, unknown_name
+from benchbed.contracts import Estimator, Objective, check_pair
+from benchbed.errors import (
+    BadArgument,
+    BenchbedError,
+    IncompatiblePair,
+    UnknownName,
+    nearest,
+    unknown_name,
+)
 from benchbed.estimators.arm import arm
 from benchbed.estimators.constant_baseline import constant_baseline
 from benchbed.estimators.disarm import disarm
@@ -78,12 +85,43 @@ def build_estimator(name: str, **settings: Any) -> Estimator:
                 f"{name} is a draw function and takes no settings, got {', '.join(settings)}"
             )
         return Estimator(name, factory, samples=int(settings.get("samples", 1)))
-    return _build("estimator", name, factory, settings, Estimator)
+    built: Estimator = _build("estimator", name, factory, settings, Estimator)
+    return built
 
 
 def build_objective(name: str, **settings: Any) -> Objective:
     """Return the objective called ``name``, at the point its settings give."""
-    return _build("objective", name, _find("objective", name, OBJECTIVES), settings, Objective)
+    factory = _find("objective", name, OBJECTIVES)
+    built: Objective = _build("objective", name, factory, settings, Objective)
+    return built
+
+
+def listing(kind: str, objective: str | None = None) -> list[dict[str, Any]]:
+    """Return name, settings and summary of everything of a kind (``estimators``, ``objectives``).
+
+    Args:
+        kind: which table.
+        objective: keep only the estimators that can be applied to this objective.
+    """
+    table: Mapping[str, Callable[..., Any]] = ESTIMATORS if kind == "estimators" else OBJECTIVES
+    if objective is not None and kind != "estimators":
+        raise BadArgument("--for narrows estimators; write 'benchbed list estimators --for NAME'")
+    target = build_objective(objective) if objective is not None else None
+    rows = []
+    for name, factory in table.items():
+        if target is not None and not _fits(target, build_estimator(name)):
+            continue
+        summary = (inspect.getdoc(factory) or "").partition("\n")[0]
+        rows.append({"name": name, "settings": settings_of(factory), "summary": summary})
+    return rows
+
+
+def _fits(objective: Objective, estimator: Estimator) -> bool:
+    try:
+        check_pair(objective, estimator)
+    except IncompatiblePair:
+        return False
+    return True
 
 
 def settings_of(factory: Callable[..., Any]) -> dict[str, Any]:

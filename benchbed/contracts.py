@@ -215,7 +215,9 @@ def check_pair(objective: Objective, estimator: Estimator) -> None:
 def _obstacle(objective: Objective, estimator: Estimator) -> str:
     family = objective.family
     if estimator.families is not None and family.name not in estimator.families:
-        return f"it is made for {' and '.join(sorted(estimator.families))} latents, not {family.name}"
+        return (
+            f"it is made for {' and '.join(sorted(estimator.families))} latents, not {family.name}"
+        )
     if "exact_path" in estimator.needs and not family.exact_path:
         return (
             f"it differentiates through the sample, and a {family.name} sample has no "
@@ -230,7 +232,9 @@ def _obstacle(objective: Objective, estimator: Estimator) -> str:
 
 def add_direct(gradient: Tensor, evaluation: Evaluation) -> Tensor:
     """Add the mean over samples of dJ/dparams at fixed z (the direct term) to ``gradient``."""
-    return gradient if evaluation.direct is None else gradient + mean_over_samples(evaluation.direct)
+    return (
+        gradient if evaluation.direct is None else gradient + mean_over_samples(evaluation.direct)
+    )
 
 
 def positive_temperature(name: str, temperature: float) -> float:

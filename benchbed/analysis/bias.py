@@ -58,7 +58,9 @@ class Verdict:
         seen = f"a shrink of {self.visible:.2%} or more would have shown"
         if self.outcome == "biased":
             low, high = self.bias.low, self.bias.high
-            return f"biased: |bias| is {self.bias.value:.2%} of the gradient [{low:.2%}, {high:.2%}]"
+            return (
+                f"biased: |bias| is {self.bias.value:.2%} of the gradient [{low:.2%}, {high:.2%}]"
+            )
         if self.outcome == "unbiased":
             return f"unbiased: {seen}"
         if self.outcome == "insensitive":

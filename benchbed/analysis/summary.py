@@ -77,13 +77,15 @@ class _Totals:
     @property
     def error(self) -> Array:
         """Mean of g - exact, [..., p]."""
-        return self.first / self.count[..., None]
+        error: Array = self.first / self.count[..., None]
+        return error
 
     @property
     def variance(self) -> Array:
         """Trace of the covariance of one estimate, unbiased."""
         spread = self.distance - np.square(self.first).sum(-1) / self.count
-        return np.maximum(spread, 0) / (self.count - 1)
+        trace: Array = np.maximum(spread, 0) / (self.count - 1)
+        return trace
 
 
 def summarize(blocks: Blocks) -> Summary:
@@ -103,18 +105,23 @@ def summarize(blocks: Blocks) -> Summary:
         return make(float(statistic(whole)), statistic(without))
 
     def bias_squared(t: _Totals) -> Array:
-        return np.square(t.error).sum(-1) - t.variance / t.count
+        squared: Array = np.square(t.error).sum(-1) - t.variance / t.count
+        return squared
 
     def relative(squared: float) -> float:
         return math.sqrt(max(squared, 0.0)) / norm if norm else math.nan
 
     def snr(t: _Totals) -> Array:
-        return np.linalg.norm(t.exact + t.error, axis=-1) / np.sqrt(t.variance)
+        ratio: Array = np.linalg.norm(t.exact + t.error, axis=-1) / np.sqrt(t.variance)
+        return ratio
 
     def cosine(t: _Totals) -> Array:
         mean = t.exact + t.error
         lengths = np.linalg.norm(mean, axis=-1) * norm
-        return np.divide(mean @ t.exact, lengths, out=np.zeros_like(lengths), where=lengths > 0)
+        along: Array = np.divide(
+            mean @ t.exact, lengths, out=np.zeros_like(lengths), where=lengths > 0
+        )
+        return along
 
     seconds = blocks.seconds / blocks.count
     return Summary(
@@ -201,5 +208,3 @@ def over_seeds(values: Sequence[Interval], *, log: bool) -> Interval:
         return values[0]
     numbers = np.array([x.value for x in values])
     return of_log_mean(numbers) if log and (numbers > 0).all() else of_mean(numbers)
-
-

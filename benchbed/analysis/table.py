@@ -1,4 +1,4 @@
-"""Records -> one frame, a row per (objective, estimator, samples), every number with its interval."""
+"""Records -> one frame: a row per (objective, estimator, samples), intervals beside numbers."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from benchbed.analysis.bias import screen, visible_shrink
-from benchbed.analysis.intervals import NOTHING, Interval, of_log_mean, product
+from benchbed.analysis.intervals import NOTHING, of_log_mean, product
 from benchbed.analysis.summary import Summary, over_seeds, pool, summarize
 from benchbed.records import Blocks, Record
 
@@ -87,7 +88,9 @@ def _row(records: list[Record]) -> dict[str, Any]:
 def _numbers(records: list[Record], tuned: bool) -> dict[str, Any]:
     parts = [record.blocks for record in records if record.blocks is not None]
     whole = summarize(pool(parts))
-    intervals = {name: getattr(whole, name) for name in ("bias", "variance", "mse", "snr", "cosine")}
+    intervals = {
+        name: getattr(whole, name) for name in ("bias", "variance", "mse", "snr", "cosine")
+    }
     if tuned:
         each = [summarize(part) for part in parts]
         for name in ("variance", "mse", "snr"):
@@ -95,7 +98,7 @@ def _numbers(records: list[Record], tuned: bool) -> dict[str, Any]:
     ratios = [ratio for record in records for ratio in record.cpu_ratios]
     intervals["cpu_us"] = whole.cpu.scaled(1e6)
     intervals["wall_us"] = whole.wall.scaled(1e6)
-    intervals["cpu_ratio"] = of_log_mean(pd.Series(ratios, dtype=float).to_numpy())
+    intervals["cpu_ratio"] = of_log_mean(np.array(ratios, dtype=np.float64))
     evaluations = float(records[0].facts.get("evaluations", math.nan))
     intervals["variance_x_evaluations"] = intervals["variance"].scaled(evaluations)
     intervals["variance_x_cpu_ratio"] = (

@@ -65,6 +65,7 @@ def constant_baseline(
         return _frozen(samples, kind, baseline / weight, spent)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
+        del objective, params, draws, noise
         raise BadArgument(
             "constant_baseline has no baseline before its pilot; call "
             "estimator.tune(objective, params, noise) and draw from what it returns"

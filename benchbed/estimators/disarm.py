@@ -48,5 +48,5 @@ def disarm(samples: int = 2) -> Estimator:
         unbiased=True,
         families=frozenset({"bernoulli"}),
         citation="Dong et al. 2020",
-        finite=Finite(lambda objective, params: int(3 ** params.shape[-1]), outcomes, pairs),
+        finite=Finite(lambda _objective, params: int(3 ** params.shape[-1]), outcomes, pairs),
     )

@@ -36,5 +36,5 @@ def exact() -> Estimator:
         samples=1,
         evaluations=evaluations,
         unbiased=True,
-        finite=Finite(lambda objective, params: 1, outcomes),
+        finite=Finite(lambda _objective, _params: 1, outcomes),
     )

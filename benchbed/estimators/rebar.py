@@ -100,9 +100,7 @@ def _tunable(
             nonlocal spent
             spent += 3 * PILOT * samples
             level = math.exp(log_temperature)
-            plain, control = _parts(
-                objective, params, PILOT, samples, level, noise.child("pilot")
-            )
+            plain, control = _parts(objective, params, PILOT, samples, level, noise.child("pilot"))
             best = _least_variance(plain, control) if isinstance(eta, str) else eta
             return float((plain + best * control).var(0).sum()), best
 
@@ -118,6 +116,7 @@ def _tunable(
         return _fixed(samples, best_eta, chosen, spent)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
+        del objective, params, draws, noise
         raise BadArgument(
             "rebar has no eta or temperature before it is tuned; call "
             "estimator.tune(objective, params, noise) and draw from what it returns"

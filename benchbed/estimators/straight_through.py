@@ -29,7 +29,9 @@ def straight_through(samples: int = 1, temperature: float = 1.0) -> Estimator:
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         found = objective.evaluate(z, params, slope=True)
         assert found.slope is not None
-        slope = mean_over_samples(found.slope)  # the Jacobian does not depend on the sample: [draws, *event]
+        slope = mean_over_samples(
+            found.slope
+        )  # the Jacobian does not depend on the sample: [draws, *event]
         soft = objective.family.mean(params / temperature)
         if objective.family.name == "bernoulli":
             return add_direct(slope * (soft * (1 - soft) / temperature), found)

@@ -43,7 +43,9 @@ def chunk_draws(objective: Objective, estimator: Estimator) -> int:
     """
     values = max(1, objective.params.numel() * estimator.samples)
     if objective.jacobian is not None:
-        values = max(values, objective.jacobian[..., :].reshape(objective.params.numel(), -1).shape[1])
+        values = max(
+            values, objective.jacobian[..., :].reshape(objective.params.numel(), -1).shape[1]
+        )
     return int(min(2**15, max(64, 2 ** round(np.log2(CHUNK_VALUES / values)))))
 
 
@@ -118,7 +120,9 @@ def measure_cell(
             "chunk": chunk,
             "parameters": objective.params.numel(),
         }
-        return Measured(_stack(kept, exact_gradient), exact_moments(objective, frozen), facts, ratios)
+        return Measured(
+            _stack(kept, exact_gradient), exact_moments(objective, frozen), facts, ratios
+        )
 
 
 @dataclass(frozen=True)

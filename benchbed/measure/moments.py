@@ -43,7 +43,9 @@ class BlockSums:
         self.sums[1] += square.sum(1)
         self.sums[2] += (square * error).sum(1)
         self.sums[3] += square.square().sum(1)
-        self.largest = torch.maximum(self.largest, square.amax(1) if error.numel() else self.largest)
+        self.largest = torch.maximum(
+            self.largest, square.amax(1) if error.numel() else self.largest
+        )
         self.distance[0] += total
         self.distance[1] += distance.square().sum(dtype=torch.float64)
         if error.numel():

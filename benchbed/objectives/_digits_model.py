@@ -65,7 +65,7 @@ def _decode(weights: Tensor, z: Tensor, size: int) -> Tensor:
 def _split(weights: Tensor, inputs: int, hidden: int, outputs: int) -> tuple[Tensor, ...]:
     """Cut a flat vector into a two-layer network: matrix, bias, matrix, bias."""
     sizes = [hidden * inputs, hidden, outputs * hidden, outputs]
-    first, bias, second, last = weights.split(sizes)
+    first, bias, second, last = torch.split(weights, sizes)
     return first.view(hidden, inputs), bias, second.view(outputs, hidden), last
 
 

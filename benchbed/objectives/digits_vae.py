@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -49,7 +48,9 @@ def digits_vae(
     at_least("digits_vae", "training_steps", training_steps, 0)
     model = digits_model(latents, training_steps)
     batch = model.minibatch(images)
-    return negative_elbo(model, batch, BERNOULLI if latents == "bernoulli" else CATEGORICAL, extension)
+    return negative_elbo(
+        model, batch, BERNOULLI if latents == "bernoulli" else CATEGORICAL, extension
+    )
 
 
 def negative_elbo(model: DigitsModel, batch: Tensor, family: Family, extension: str) -> Objective:

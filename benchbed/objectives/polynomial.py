@@ -60,5 +60,11 @@ def polynomial(
         return (params.softmax(-1) @ power(places)).mean()
 
     return Objective(
-        "polynomial", CATEGORICAL, params, cost, value, gradient_of(value), citation="Liu et al. 2023"
+        "polynomial",
+        CATEGORICAL,
+        params,
+        cost,
+        value,
+        gradient_of(value),
+        citation="Liu et al. 2023",
     )

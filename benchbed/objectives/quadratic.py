@@ -39,9 +39,7 @@ def quadratic(
         raise BadArgument(f"quadratic needs reduce: mean or sum, got '{reduce}'")
     scale = 1 / dimensions if reduce == "mean" else 1.0
     params = bernoulli_point(dimensions, logits)
-    corners = extend(
-        lambda z: scale * (z - target).square().sum(-1), BERNOULLI, params, extension
-    )
+    corners = extend(lambda z: scale * (z - target).square().sum(-1), BERNOULLI, params, extension)
 
     def cost(z: Tensor, params: Tensor) -> Tensor:
         del params

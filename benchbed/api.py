@@ -1,0 +1,145 @@
+"""What people import: measure one estimator, or compare several on common random numbers."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from benchbed.analysis.table import table
+from benchbed.catalogue import build_estimator, build_objective, takes_samples
+from benchbed.contracts import Estimator, Objective
+from benchbed.measure.cell import measure_cell
+from benchbed.records import Record
+
+ObjectiveLike = str | Mapping[str, Any] | Objective
+EstimatorLike = str | Mapping[str, Any] | Estimator | Callable[..., Any]
+
+
+def measure(
+    objective: ObjectiveLike,
+    estimator: EstimatorLike,
+    *,
+    samples: int | None = None,
+    draws: int = 65_536,
+    seeds: int = 1,
+    blocks: int = 64,
+    dtype: str = "float32",
+    device: str = "cpu",
+    timing: int = 5,
+) -> pd.DataFrame:
+    """Measure one estimator on one objective.
+
+    Args:
+        objective: a name, ``{"name": ..., settings}``, or an Objective.
+        estimator: a name, ``{"name": ..., settings}``, an Estimator, or a draw function
+            ``(objective, params, draws, noise) -> [draws, *params.shape]``.
+        samples: z in one estimate; None for the estimator's own default.
+        draws: independent estimates for each seed.
+        seeds: how many; a tuned estimator is tuned anew for each.
+        blocks: independent streams the draws are split into; intervals come from their spread.
+        dtype: of the draws, float32 or float64.
+        device: where to draw.
+        timing: alternations with the reference kernel; 0 for no ``cpu_ratio``.
+
+    Returns:
+        A frame of one row; ``benchbed.analysis.table.table`` names the columns. Every number
+        has ``_low`` and ``_high`` beside it, an interval at level 0.95.
+
+    Raises:
+        BenchbedError: a name, setting or pair that cannot work, in one line.
+    """
+    return compare(
+        objective,
+        [estimator],
+        samples=samples,
+        draws=draws,
+        seeds=seeds,
+        blocks=blocks,
+        dtype=dtype,
+        device=device,
+        timing=timing,
+    )
+
+
+def compare(
+    objective: ObjectiveLike,
+    estimators: Iterable[EstimatorLike],
+    *,
+    samples: int | None = None,
+    draws: int = 65_536,
+    seeds: int = 1,
+    blocks: int = 64,
+    dtype: str = "float32",
+    device: str = "cpu",
+    timing: int = 5,
+) -> pd.DataFrame:
+    """Measure several estimators on one objective, sharing their noise.
+
+    Args and errors as for ``measure``; returns one row for each estimator, in the order given.
+    """
+    target, problem = _objective(objective)
+    records = []
+    for number, like in enumerate(estimators):
+        entry, estimator = _estimator(like, samples, number)
+        for seed in range(seeds):
+            found = measure_cell(
+                problem,
+                estimator,
+                draws=draws,
+                seed=seed,
+                address=(_fingerprint(problem),),
+                blocks=blocks,
+                dtype=dtype,
+                device=device,
+                timing=timing,
+            )
+            lost = int(found.blocks.nonfinite.sum())
+            records.append(
+                Record(
+                    cell="",
+                    objective=target,
+                    estimator=entry,
+                    samples=estimator.samples,
+                    seed=seed,
+                    address={},
+                    status="nonfinite" if lost else "ok",
+                    message=f"{lost:,} draws were NaN or infinite" if lost else "",
+                    facts=found.facts,
+                    cpu_ratios=found.cpu_ratios,
+                    blocks=found.blocks,
+                    exact=found.exact,
+                )
+            )
+    return table(records)
+
+
+def _objective(like: ObjectiveLike) -> tuple[dict[str, Any], Objective]:
+    if isinstance(like, Objective):
+        return {"name": like.name}, like
+    entry = {"name": like} if isinstance(like, str) else dict(like)
+    return entry, build_objective(**entry)
+
+
+def _estimator(
+    like: EstimatorLike, samples: int | None, number: int
+) -> tuple[dict[str, Any], Estimator]:
+    if isinstance(like, Estimator):
+        return {"name": like.name} | {k: str(v) for k, v in like.settings.items()}, like
+    if isinstance(like, (str, Mapping)):
+        entry = {"name": like} if isinstance(like, str) else dict(like)
+        wanted = entry
+        if samples is not None and "samples" not in entry and takes_samples(entry["name"]):
+            wanted = entry | {"samples": samples}
+        shown = {key: value for key, value in entry.items() if key != "samples"}
+        return shown, build_estimator(**wanted)
+    name = getattr(like, "__name__", f"estimator {number}")
+    return {"name": name}, Estimator(name, like, samples=samples or 1)
+
+
+def _fingerprint(objective: Objective) -> str:
+    """Return a name for the point the gradient is taken at, to address the noise by."""
+    values = objective.params.detach().cpu().double().numpy().tobytes()
+    return f"{objective.name} {hashlib.sha256(values).hexdigest()[:16]}"
