@@ -55,16 +55,14 @@ class Verdict:
 
     def one_line(self) -> str:
         """Say it in one line, with the smallest bias that could have been seen."""
-        seen = f"a shrink of {self.visible:.2%} or more would have shown"
+        seen = f"a shrink of {100 * self.visible:.2g} % or more would have shown"
         if self.outcome == "biased":
-            low, high = self.bias.low, self.bias.high
-            return (
-                f"biased: |bias| is {self.bias.value:.2%} of the gradient [{low:.2%}, {high:.2%}]"
-            )
+            value, low, high = (f"{100 * x:.3g}" for x in self.bias)
+            return f"biased: |bias| is {value} % of the gradient [{low}, {high}]"
         if self.outcome == "unbiased":
             return f"unbiased: {seen}"
         if self.outcome == "insensitive":
-            return f"insensitive: only {seen.replace('a shrink', 'shrinks')}; draw more"
+            return f"insensitive: only {seen}; draw more"
         return "undecided: tails; one draw holds too much of the variance"
 
 
@@ -140,7 +138,8 @@ def sign_flip(blocks: Blocks, flips: int, seed: int) -> float:
         signs = rng.choice((-1.0, 1.0), size=(min(2_000, flips - start), count))
         means = signs @ values / count
         spread = np.maximum(second / count - means**2, 0) / (count - 1) + floor
-        reached += int((np.abs(means) / np.sqrt(spread)).max(1).__ge__(observed - 1e-12).sum())
+        largest = (np.abs(means) / np.sqrt(spread)).max(1)
+        reached += int((largest >= observed * (1 - 1e-12)).sum())
     return (reached + 1) / (flips + 1)
 
 

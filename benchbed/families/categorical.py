@@ -50,10 +50,10 @@ def softmax_vjp(probs: Tensor, slope: Tensor) -> Tensor:
 def one_hot_of_largest(x: Tensor) -> Tensor:
     """Return the one-hot of the arg-max along the last axis of draws-first ``x``."""
     physical = draws_last(x)
-    top = physical == physical.amax(-2, keepdim=True)
-    hot = top.to(x.dtype)
-    if int(top.sum()) != top.numel() // top.shape[-2]:  # an exact tie: keep the first of the equals
-        hot *= top.cumsum(-2) == 1
+    # x - max is 0 at the top and negative elsewhere: all in floats, which vectorize.
+    hot = (physical - physical.amax(-2, keepdim=True)).sign_().add_(1)
+    if float(hot.sum(dtype=torch.float64)) != hot.numel() // hot.shape[-2]:
+        hot *= hot.cumsum(-2) == 1  # an exact tie: keep the first of the equals
     return draws_first(hot)
 
 

@@ -46,7 +46,7 @@ def chunk_draws(objective: Objective, estimator: Estimator) -> int:
         values = max(
             values, objective.jacobian[..., :].reshape(objective.params.numel(), -1).shape[1]
         )
-    return int(min(2**15, max(64, 2 ** round(np.log2(CHUNK_VALUES / values)))))
+    return int(min(2**14, max(64, 2 ** round(np.log2(CHUNK_VALUES / values)))))
 
 
 def measure_cell(

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 
 from benchbed.errors import UnusableResults
-from benchbed.records import Array, Blocks, Exact, Record
+from benchbed.records import Blocks, Exact, Record
 
 FORMAT = 1
 
 
 def encode(record: Record) -> tuple[str, bytes | None]:
     """Return the JSON text, which holds the arrays' checksum, and the npz (None without blocks)."""
-    arrays: dict[str, Array] = {}
+    arrays: dict[str, Any] = {}
     if record.blocks is not None:
         arrays |= record.blocks.arrays()
         if record.blocks.powers.shape[1] == 1:  # thousands of coordinates: means, in float32
-            arrays["first"] = record.blocks.first.astype(np.float32)  # type: ignore[assignment]
+            arrays["first"] = record.blocks.first.astype(np.float32)
     if record.exact is not None:
         arrays |= {"exact_mean": record.exact.mean, "exact_variance": record.exact.variance}
     blob = _pack(arrays) if arrays else None
@@ -34,7 +34,8 @@ def encode(record: Record) -> tuple[str, bytes | None]:
         if field.name not in ("blocks", "exact")
     }
     text |= {"format": FORMAT, "arrays": hashlib.sha256(blob).hexdigest() if blob else None}
-    return json.dumps(_without_nan(text), indent=1, sort_keys=True) + "\n", blob
+    # a setting of your own estimator may be anything: what JSON has not is kept as its text
+    return json.dumps(_without_nan(text), indent=1, sort_keys=True, default=str) + "\n", blob
 
 
 def decode(text: str, blob: bytes | None, name: str) -> Record:
@@ -47,14 +48,21 @@ def decode(text: str, blob: bytes | None, name: str) -> Record:
         raw["cpu_ratios"] = tuple(raw["cpu_ratios"])
         record = Record(**raw)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UnusableResults(f"{name} is damaged ({error}); run the sweep again to mend it") from None
+        raise UnusableResults(
+            f"{name} is damaged ({error}); run the sweep again to mend it"
+        ) from None
     if checksum is None:
         return record
     if blob is None or hashlib.sha256(blob).hexdigest() != checksum:
         raise UnusableResults(
             f"the arrays of {name} are missing or damaged; run the sweep again to mend them"
         )
-    return _with_arrays(record, blob)
+    try:
+        return _with_arrays(record, blob)
+    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        raise UnusableResults(
+            f"the arrays of {name} cannot be used ({error}); run the sweep again to mend them"
+        ) from None
 
 
 def _with_arrays(record: Record, blob: bytes) -> Record:
@@ -66,7 +74,7 @@ def _with_arrays(record: Record, blob: bytes) -> Record:
     return replace(record, blocks=Blocks(**arrays), exact=exact)
 
 
-def _pack(arrays: dict[str, Array]) -> bytes:
+def _pack(arrays: dict[str, Any]) -> bytes:
     """Write an npz whose bytes depend on the arrays alone (no time stamps)."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -80,7 +88,7 @@ def _pack(arrays: dict[str, Array]) -> bytes:
 def _without_nan(value: Any) -> Any:
     """Replace NaN and infinities, which JSON has not, by null."""
     if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
+        return {str(key): _without_nan(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_without_nan(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):

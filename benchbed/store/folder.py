@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from benchbed.records import Record
 from benchbed.store.codec import decode, encode
 
 MARK = "benchbed.json"
+PENDING = ".new-"  # how the name of a file begins that is not whole yet
 
 
 class Results:
@@ -41,13 +42,14 @@ class Results:
         try:
             if self.path.exists() and not self.path.is_dir():
                 raise UnusableResults(f"{self.path} is a file; name another folder with --results")
-            if self.path.is_dir() and any(self.path.iterdir()) and not mark.exists():
+            if self.path.is_dir() and _foreign(self.path):
                 raise UnusableResults(
                     f"{self.path} is not empty and was not made by benchbed; "
                     "name another folder with --results"
                 )
-            self.cells.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
             write(mark, json.dumps({"benchbed": 1} | sweep, indent=1).encode())
+            self.cells.mkdir(exist_ok=True)
         except OSError as error:
             raise UnusableResults(
                 f"{self.path} cannot be written ({error.strerror}); name another with --results"
@@ -68,24 +70,25 @@ class Results:
             raise UnusableResults(
                 f"{self.path} was not made by benchbed: it has no {MARK}; name a results folder"
             ) from None
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnusableResults(
                 f"{self.path / MARK} is damaged ({error}); run the sweep again to mend it"
             ) from None
         return found  # type: ignore[no-any-return]
 
     def put(self, record: Record) -> None:
-        """Add one cell; when this returns it is on disk."""
+        """Add one cell; once this returns, no kill can lose it.
+
+        Raises:
+            UnusableResults: the folder cannot be written.
+        """
         text, blob = encode(record)
         try:
             if blob is not None:
                 write(self.cells / f"{record.cell}.npz", blob)
             write(self.cells / f"{record.cell}.json", text.encode())
         except OSError as error:
-            raise UnusableResults(
-                f"{self.cells} cannot be written ({error.strerror}); what was measured before is "
-                "kept, and the same command goes on from there"
-            ) from None
+            raise _unwritable(self.cells, error) from None
 
     def get(self, cell: str) -> Record:
         """Return one cell.
@@ -99,8 +102,15 @@ class Results:
             text = path.read_text()
             blob = arrays.read_bytes() if arrays.exists() else None
         except (OSError, UnicodeDecodeError) as error:
-            raise UnusableResults(f"{path} cannot be read ({error})") from None
-        return decode(text, blob, str(path))
+            raise UnusableResults(
+                f"{path} cannot be read ({error}); run the sweep again to mend it"
+            ) from None
+        record = decode(text, blob, str(path))
+        if record.cell != cell:
+            raise UnusableResults(
+                f"{path} is damaged (it holds cell {record.cell}); run the sweep again to mend it"
+            )
+        return record
 
     def ids(self) -> set[str]:
         """Return the cells that are there."""
@@ -108,21 +118,32 @@ class Results:
 
     def read(self, cells: Iterable[str]) -> tuple[dict[str, Record], list[str]]:
         """Return the sound records among ``cells`` and a line for each damaged one."""
-        here, records, damaged = self.ids(), {}, []
+        damaged: list[str] = []
+        return {record.cell: record for record in self._sound(cells, damaged)}, damaged
+
+    def states(self, cells: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+        """Do as ``read`` does, keeping the status alone: one record is in memory at a time."""
+        damaged: list[str] = []
+        return {record.cell: record.status for record in self._sound(cells, damaged)}, damaged
+
+    def _sound(self, cells: Iterable[str], damaged: list[str]) -> Iterator[Record]:
+        here = self.ids()
         for cell in cells:
             if cell not in here:
                 continue
             try:
-                records[cell] = self.get(cell)
+                yield self.get(cell)
             except UnusableResults as error:
                 damaged.append(str(error))
-        return records, damaged
 
     def put_provenance(self, key: str, surroundings: dict[str, object]) -> None:
         """Keep the surroundings that records refer to by ``key``."""
         path = self.path / f"provenance-{key}.json"
-        if not path.exists():
-            write(path, json.dumps(surroundings, indent=1, sort_keys=True).encode())
+        try:
+            if not path.exists():
+                write(path, json.dumps(surroundings, indent=1, sort_keys=True).encode())
+        except OSError as error:
+            raise _unwritable(self.path, error) from None
 
     def provenance(self, key: str) -> dict[str, Any]:
         """Return the surroundings kept under ``key``; empty if they are lost."""
@@ -133,9 +154,30 @@ class Results:
         return found if isinstance(found, dict) else {}
 
 
+def _foreign(folder: Path) -> bool:
+    """Say whether a folder holds anything and does not say that it is ours.
+
+    A mark cut short counts as ours, and so does a folder whose mark was never finished.
+    """
+    try:
+        found = json.loads((folder / MARK).read_text())
+    except FileNotFoundError:
+        return any(not path.name.startswith(PENDING) for path in folder.iterdir())
+    except ValueError:
+        return False
+    return not isinstance(found, dict) or "benchbed" not in found
+
+
+def _unwritable(path: Path, error: OSError) -> UnusableResults:
+    return UnusableResults(
+        f"{path} cannot be written ({error.strerror}); what was measured before is kept: make "
+        "room or name another folder with --results, and run the sweep again"
+    )
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file so that a reader sees the old one or the whole new one, also after a crash."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".new-", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=PENDING, delete=False) as file:
         try:
             file.write(content)
             file.flush()

@@ -17,13 +17,15 @@ PACKAGES = ("torch", "numpy", "scipy", "pandas", "scikit-learn")
 
 @functools.cache
 def provenance() -> dict[str, object]:
-    """Return commit, dirty flag, versions, processor and threads; never names of people or hosts."""
+    """Return commit, versions, processor and threads; never the names of people or hosts."""
     root = Path(__file__).resolve().parents[2]
     commit = _git(root, "rev-parse", "HEAD")
     return {
         "benchbed": _version("benchbed"),
         "commit": commit or "unknown",
-        "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no")) if commit else None,
+        "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+        if commit
+        else None,
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "system": f"{platform.system()} {platform.machine()}",

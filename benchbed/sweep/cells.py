@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from benchbed.catalogue import (
     ESTIMATORS,
     OBJECTIVES,
@@ -46,8 +48,11 @@ def expand(spec: Spec) -> tuple[list[Cell], list[str]]:
         BadSpec: some combination cannot work and the spec does not say ``impossible: skip``.
         UnknownName, BadArgument: a name or a setting that can work nowhere.
     """
+    check_device(spec.device)
+    built_estimator.cache_clear()  # a file of your own may have been edited since
+    built_objective.cache_clear()
     cells: list[Cell] = []
-    impossible: list[str] = []
+    impossible: dict[str, str] = {}  # what -> why
     estimators = list(_grid(spec.estimators))
     for entry in estimators:
         built_estimator(_key(entry))  # a bad setting is an error wherever it would be used
@@ -58,19 +63,28 @@ def expand(spec: Spec) -> tuple[list[Cell], list[str]]:
                 estimator = _with_samples(entry, samples)
                 check_pair(objective, estimator)
             except (BadArgument, IncompatiblePair) as error:
-                impossible.append(str(error))
+                impossible[_pair(entry, samples, objective_entry, error)] = str(error)
                 continue
             plain = {key: value for key, value in entry.items() if key != "samples"}
+            source = _sources(objective_entry, plain)
             for seed in spec.seeds:
-                cells.append(_cell(spec, objective_entry, plain, estimator.samples, seed))
-    impossible = list(dict.fromkeys(impossible))
-    if impossible and spec.impossible == "error":
-        more = f" (and {len(impossible) - 1} more)" if len(impossible) > 1 else ""
-        raise BadSpec(
-            f"{impossible[0]}{more}; take such pairs out, or write 'impossible: skip'"
-        )
+                cells.append(_cell(spec, source, objective_entry, plain, estimator.samples, seed))
+    if impossible and (spec.impossible == "error" or not cells):
+        first, *others = impossible
+        more = f"; nor can {', '.join(others)}" if others else ""
+        advice = "take them out, or write 'impossible: skip'" if cells else "nothing is left to run"
+        raise BadSpec(f"{impossible[first]}{more}; {advice}")
     unique = {cell.id: cell for cell in cells}
-    return list(unique.values()), impossible
+    return list(unique.values()), list(dict.fromkeys(impossible.values()))
+
+
+def check_device(device: str) -> None:
+    """Raise BadSpec unless torch can put something on ``device``."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        raise BadSpec(f"device {device} cannot be used here ({why}); write 'device: cpu'") from None
 
 
 @functools.lru_cache(maxsize=64)
@@ -85,6 +99,14 @@ def built_objective(key: str) -> Objective:
 def built_estimator(key: str) -> Estimator:
     """Build the estimator of a spec entry given as JSON."""
     return build_estimator(**json.loads(key))
+
+
+def check_source(cell: Cell) -> None:
+    """Raise BadArgument if the source of a cell is no longer what its id was made of."""
+    if _sources(cell.objective, cell.estimator) != cell.address["source"]:
+        raise BadArgument(
+            f"{cell.one_line()}: its source changed while the sweep ran; run it again"
+        )
 
 
 def estimator_of(cell: Cell) -> Estimator:
@@ -109,7 +131,20 @@ def noise_address(cell: Cell) -> tuple[str, ...]:
 def _with_samples(entry: Entry, samples: int | None) -> Estimator:
     if samples is None or not takes_samples(entry["name"]):
         return built_estimator(_key(entry))
-    return built_estimator(_key(entry | {"samples": samples}))
+    estimator = built_estimator(_key(entry | {"samples": samples}))
+    if estimator.samples != samples:
+        raise BadArgument(
+            f"{entry['name']} with samples {samples} returned an Estimator of samples "
+            f"{estimator.samples}; pass samples=samples to Estimator"
+        )
+    return estimator
+
+
+def _pair(entry: Entry, samples: int | None, objective: Entry, error: Exception) -> str:
+    """Name a combination that cannot work; a bad setting fits no objective."""
+    if isinstance(error, IncompatiblePair):
+        return f"{entry['name']} on {objective['name']}"
+    return f"{entry['name']} with samples {samples}"
 
 
 def _sampled(entry: Entry, spec: Spec) -> Iterator[tuple[Entry, int | None]]:
@@ -129,8 +164,9 @@ def _grid(entries: list[Entry]) -> Iterator[Entry]:
             yield dict(zip(entry, values, strict=True))
 
 
-def _cell(spec: Spec, objective: Entry, estimator: Entry, samples: int, seed: int) -> Cell:
-    modules = {name: factory.__module__ for name, factory in {**ESTIMATORS, **OBJECTIVES}.items()}
+def _cell(
+    spec: Spec, source: list[str], objective: Entry, estimator: Entry, samples: int, seed: int
+) -> Cell:
     address = {
         "draws": spec.draws,
         "blocks": spec.blocks,
@@ -138,14 +174,20 @@ def _cell(spec: Spec, objective: Entry, estimator: Entry, samples: int, seed: in
         "device": spec.device,
         "independent": spec.independent,
         "versions": VERSIONS,
-        "source": [
-            fingerprint_of(entry["name"], modules.get(entry["name"], ""))
-            for entry in (objective, estimator)
-        ],
+        "source": source,
     }
     everything = _key([objective, estimator, samples, seed, address])
     digest = hashlib.sha256(everything.encode()).hexdigest()[:20]
     return Cell(digest, objective, estimator, samples, seed, address)
+
+
+def _sources(objective: Entry, estimator: Entry) -> list[str]:
+    """Return the fingerprints of an objective's and an estimator's source."""
+    tables = ((OBJECTIVES, objective["name"]), (ESTIMATORS, estimator["name"]))
+    return [
+        fingerprint_of(name, table[name].__module__ if name in table else "")
+        for table, name in tables
+    ]
 
 
 def _key(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from typing import ParamSpec, TypeVar
@@ -34,16 +35,30 @@ class InProcess(Executor):
         return future
 
 
-def executor(jobs: int) -> Executor:
-    """Return an executor of ``jobs`` workers; 1 is this process itself."""
-    if jobs == 1:
-        return InProcess()
-    os.environ.update(ONE_THREAD)  # the workers read it when they import torch
-    return ProcessPoolExecutor(
-        jobs, mp_context=multiprocessing.get_context("forkserver"), initializer=_quiet
-    )
+def processes(jobs: int) -> ProcessPoolExecutor:
+    """Return a pool of ``jobs`` workers, forked from a server that has imported torch once."""
+    os.environ.update(ONE_THREAD)  # the server reads it when it imports torch
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["benchbed.sweep.task"])
+    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_settle)
 
 
-def _quiet() -> None:
-    """Leave Ctrl-C to the parent, which lets the cells in flight end."""
+def stop(pool: Executor) -> None:
+    """End a pool at once; cells in flight are dropped, and a resume measures them again."""
+    workers = getattr(pool, "_processes", None) or {}  # public from Python 3.14: kill_workers
+    for worker in list(workers.values()):
+        worker.kill()
+    pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _settle() -> None:
+    """Leave Ctrl-C to the parent, and do not outlive it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_follow, daemon=True).start()
+
+
+def _follow() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

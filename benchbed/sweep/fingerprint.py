@@ -10,6 +10,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchbed import rng
@@ -33,27 +34,34 @@ VERSIONS = {
 def fingerprint_of(name: str, module: str) -> str:
     """Return the fingerprint of a catalogue name, ``module:name`` or ``path/to/file.py:name``.
 
+    A file of your own brings along the files beside it that it imports.
+
     Args:
         name: as written in a spec.
         module: where a catalogue name lives; ignored for your own.
     """
     place = name.rpartition(":")[0] or module
     if place.endswith(".py"):
-        return _of_file(Path(place))
-    found = importlib.util.find_spec(place)
-    if found is None or found.origin is None:
-        raise UnknownName(f"'{name}' has no source file to fingerprint; name a .py file")
-    return _of_file(Path(found.origin))
+        return _of_file(Path(place))  # read anew: it may be edited while this process lives
+    return _of_module(place)
 
 
 @functools.cache
+def _of_module(place: str) -> str:
+    """Return the fingerprint of what was imported: a process imports a module once."""
+    found = importlib.util.find_spec(place)
+    if found is None or found.origin is None:
+        raise UnknownName(f"module '{place}' has no source to fingerprint; name a .py file")
+    return _of_file(Path(found.origin))
+
+
 def _of_file(path: Path) -> str:
-    parts = [part for file in sorted(_reach(path)) for part in (file.name, code_of(file))]
+    parts = sorted(f"{file.name}\n{code_of(file)}" for file in _reach(path))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _reach(start: Path) -> set[Path]:
-    """Return ``start`` and the followed first-party files it imports, directly or not."""
+    """Return ``start`` and the followed files it imports, directly or not."""
     seen: set[Path] = set()
     waiting = [start]
     while waiting:
@@ -61,15 +69,29 @@ def _reach(start: Path) -> set[Path]:
         if path in seen or not path.exists():
             continue
         seen.add(path)
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(FOLLOWED):
-                waiting.append(ROOT.parent / (str(node.module).replace(".", "/") + ".py"))
+        for name in _imported(path):
+            home = ROOT.parent if name.startswith(FOLLOWED) else path.parent  # yours: beside it
+            waiting.append(home / f"{name.replace('.', '/')}.py")
     return seen
+
+
+def _imported(path: Path) -> Iterator[str]:
+    """Yield every name that ``path`` imports and that might be a module."""
+    for node in ast.walk(_parsed(path)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            stem = f"{node.module}." if node.module else ""
+            yield from (stem[:-1], *(stem + alias.name for alias in node.names))
+
+
+def _parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_bytes())  # the file may declare its own encoding
 
 
 def code_of(path: Path) -> str:
     """Return the dump of a file's syntax tree, docstrings taken out."""
-    tree = ast.parse(path.read_text())
+    tree = _parsed(path)
     for node in ast.walk(tree):
         if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
             continue

@@ -1,0 +1,25 @@
+"""``benchbed status``: what sweeps have left under the results folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import rich_click as click
+
+from benchbed.errors import ExitCode
+
+
+@click.command()
+@click.option("--results", default="results", show_default=True, help="Folder of all sweeps.")
+def status(results: str) -> None:
+    """Show every sweep: cells done, failed and damaged. Exits 3 if any is incomplete."""
+    from benchbed.store.inventory import inventory
+
+    lines = inventory(Path(results))
+    if not lines:
+        click.echo(f"no sweeps under {results}; 'benchbed run SPEC' makes one")
+        return
+    for line in lines:
+        click.echo(line.one_line())
+    if any(not line.complete for line in lines):
+        click.get_current_context().exit(int(ExitCode.INCOMPLETE))

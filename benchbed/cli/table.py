@@ -1,0 +1,28 @@
+"""``benchbed table``: a sweep's numbers with their intervals, as CSV or Markdown."""
+
+from __future__ import annotations
+
+import rich_click as click
+
+from benchbed.errors import ExitCode
+
+
+@click.command()
+@click.argument("results")
+@click.option(
+    "--format", "style", type=click.Choice(["csv", "md"]), default="md", show_default=True,
+    help="csv has every column; md the main ones, rounded to their intervals.",
+)  # fmt: skip
+def table(results: str, style: str) -> None:
+    """Print the numbers of the sweep in folder RESULTS (such as results/quick).
+
+    Exits 3 if a cell is missing, failed or not finite.
+    """
+    from benchbed.analysis.sheet import markdown, read_table
+
+    frame, missing = read_table(results)
+    click.echo(frame.to_csv(index=False) if style == "csv" else markdown(frame), nl=False)
+    bad = int((frame["status"] != "ok").sum())
+    if missing or bad:
+        click.echo(f"{results}: {missing} cells missing, {bad} rows failed or not finite", err=True)
+        click.get_current_context().exit(int(ExitCode.INCOMPLETE))

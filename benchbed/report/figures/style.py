@@ -1,0 +1,100 @@
+"""How every figure looks: colours, markers, fonts, and the same bytes each time."""
+
+from __future__ import annotations
+
+import textwrap
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import matplotlib.style
+import seaborn as sns
+from matplotlib.typing import ColorType
+
+INK, MUTED, FAINT, WARNING = "#222222", "#5f5f5f", "#cccccc", "#a33b00"
+SMALL = 7.5
+
+# Seaborn's colour-blind safe palette; its pink and yellow are too pale for a dot on white.
+_SAFE = sns.color_palette("colorblind")
+_COLOURS = [*_SAFE[:5], INK, _SAFE[9], _SAFE[5], _SAFE[7]]
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")  # 11: coprime with 9 colours
+LINES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
+
+_SCALE = {"*": 1.6, "P": 1.2, "X": 1.15, "D": 0.92, "h": 1.1}  # to look equally large
+
+_RC = {
+    "svg.hashsalt": "benchbed",
+    "svg.fonttype": "path",  # the same shapes on a computer without the font
+    "text.parse_math": False,  # names come from specs: a dollar sign is a dollar sign
+    "text.usetex": False,
+    "axes.unicode_minus": False,
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": 8.5,
+    "axes.edgecolor": "#9a9a9a",
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "grid.color": "#ececec",
+    "grid.linewidth": 0.7,
+    "xtick.bottom": True,
+    "ytick.left": True,
+    "xtick.color": INK,
+    "ytick.color": INK,
+}
+
+
+class Look(NamedTuple):
+    """The colour and marker that stand for one estimator in every figure."""
+
+    colour: ColorType
+    marker: str
+
+    def size(self, points: float) -> float:
+        """Return the marker size that looks as large as a square of ``points``."""
+        return points * _SCALE.get(self.marker, 1.0)
+
+
+def looks(names: Iterable[str]) -> dict[str, Look]:
+    """Give each estimator's name a look: 99 pairs before one repeats."""
+    return {
+        name: Look(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)])
+        for i, name in enumerate(dict.fromkeys(names))
+    }
+
+
+def sizes(samples: Iterable[int]) -> dict[int, float]:
+    """Give each number of samples a marker size in points: the more, the larger."""
+    ordered = sorted({int(value) for value in samples})
+    step = 4.0 / max(len(ordered) - 1, 1)
+    if len(ordered) == 1:
+        return {ordered[0]: 6.0}
+    return {value: 4.8 + step * i for i, value in enumerate(ordered)}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw as the report does, whatever the reader's own matplotlib settings; then undo it."""
+    with (
+        warnings.catch_warnings(),
+        matplotlib.style.context(["default", {**sns.axes_style("whitegrid"), **_RC}]),
+    ):
+        warnings.filterwarnings("ignore", message="Glyph .* missing from")  # drawn as a box
+        yield
+
+
+def wrapped(text: str, width: int, lines: int = 3) -> str:
+    """Break a label into at most ``lines`` lines, first before its settings; cut what is left."""
+    clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    if len(clean) <= width:
+        return clean
+    name, bracket, settings = clean.partition("(")
+    parts = [name, bracket + settings] if bracket and len(name) <= width else [clean]
+    broken = [line for part in parts for line in textwrap.wrap(part, width)]
+    if len(broken) > lines:
+        broken = [*broken[: lines - 1], broken[lines - 1][: width - 1] + "…"]
+    return "\n".join(broken)

@@ -1,0 +1,37 @@
+"""Peak memory does not grow with the number of draws."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+PROGRAM = """
+import resource, sys
+from benchbed.catalogue import build_estimator, build_objective
+from benchbed.measure.cell import measure_cell
+found = measure_cell(
+    build_objective("polynomial", dimensions=2, categories=3),
+    build_estimator("straight_through_gumbel_softmax"),
+    draws=int(sys.argv[1]), timing=0,
+)
+assert found.blocks.count.sum() == int(sys.argv[1])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def peak(draws: int) -> int:
+    """Return the peak resident memory of a fresh process that measures so many draws."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(draws)],
+        capture_output=True, text=True, timeout=300, check=True,
+    )  # fmt: skip
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the resource module is POSIX only")
+def test_peak_memory_is_the_same_at_ten_million_draws():
+    few, many = peak(100_000), peak(10_000_000)
+    print(f"peak {few} at 1e5 draws, {many} at 1e7: ratio {many / few:.3f}")
+    assert many <= 1.1 * few
