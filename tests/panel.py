@@ -73,16 +73,12 @@ def fits(problem: Objective, method: Estimator) -> bool:
 
 def pairs() -> list[tuple[str, str]]:
     """Return every (objective, estimator) that can work."""
-    return [
-        (o, e) for o in OBJECTIVES for e in ESTIMATORS if fits(objective(o), estimator(e))
-    ]
+    return [(o, e) for o in OBJECTIVES for e in ESTIMATORS if fits(objective(o), estimator(e))]
 
 
 def blocks_of(problem: Objective, method: Estimator, draws: int, seed: int) -> Blocks:
     """Measure without timing and return the block sums."""
-    found = measure_cell(
-        problem, method, draws=draws, seed=seed, address=(problem.name,), timing=0
-    )
+    found = measure_cell(problem, method, draws=draws, seed=seed, address=(problem.name,), timing=0)
     return found.blocks
 
 

@@ -29,7 +29,9 @@ def blocks_from(draws: np.ndarray, exact: np.ndarray, blocks: int = 32) -> Block
         first=np.array([part.sum(0) for part in parts]),
         powers=np.array([[(part**k).sum(0) for part in parts] for k in (2, 3, 4)]),
         largest=np.array([np.abs(part).max(0) for part in parts]),
-        distance=np.array([[f(r) for r in distance] for f in (np.sum, lambda r: (r**2).sum(), max)]),
+        distance=np.array(
+            [[f(r) for r in distance] for f in (np.sum, lambda r: (r**2).sum(), max)]
+        ),
         seconds=np.ones((2, blocks)),
         nonfinite=np.zeros(blocks),
     )

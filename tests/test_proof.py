@@ -38,8 +38,7 @@ def test_every_estimator_that_says_unbiased_is():
         found, damaged = store.read(store.sweep()["cells"])
         assert not damaged
         records |= {
-            f"{label(r.estimator)} x {r.samples} on {label(r.objective)}": r
-            for r in found.values()
+            f"{label(r.estimator)} x {r.samples} on {label(r.objective)}": r for r in found.values()
         }
     assert all(record.facts["unbiased"] is True for record in records.values())
     cells = {name: record.blocks for name, record in records.items() if record.blocks}

@@ -60,7 +60,9 @@ def test_errors_added_as_if_independent_would_be_caught():
 
 def test_bias_of_an_unbiased_cell_starts_at_zero_and_keeps_a_width():
     rng = np.random.default_rng(53)
-    found = [summarize(blocks_from(EXACT + correlated(rng, 3_200, "normal"), EXACT)) for _ in "abcd"]
+    found = [
+        summarize(blocks_from(EXACT + correlated(rng, 3_200, "normal"), EXACT)) for _ in "abcd"
+    ]
     assert all(x.bias.low == 0 for x in found)
     assert all(x.bias.high > 0 for x in found)
     assert any(x.bias.value == 0 for x in found)

@@ -7,6 +7,7 @@ cells on more draws. Run with ``pytest -rP`` to read the lines.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 
@@ -24,11 +25,7 @@ from benchbed.families.categorical import softmax_vjp
 from benchbed.measure.exact_moments import exact_moments
 from benchbed.rng import Noise
 
-UNBIASED = [
-    (where, which)
-    for where, which in pairs()
-    if estimator(which).unbiased is True
-]
+UNBIASED = [(where, which) for where, which in pairs() if estimator(which).unbiased is True]
 FAMILY_OF = {name: objective(name).family.name for name in OBJECTIVES}
 
 
@@ -124,7 +121,7 @@ def _relaxed_mean(logit: float, hard: bool, temperature: float, family: str) -> 
     parts = [-40, -logit - 5, -logit, -logit + 5, 40]
     return sum(
         integrate.quad(integrand, a, b, epsabs=1e-12)[0]
-        for a, b in zip(parts, parts[1:], strict=False)
+        for a, b in itertools.pairwise(parts)
     )
 
 
@@ -172,9 +169,7 @@ def test_digits_vae_tells_leave_one_out_from_gumbel_softmax():
         name: blocks_of(problem, build_estimator(name), 65_536, SEED)
         for name in ("leave_one_out", "gumbel_softmax")
     }
-    verdicts = judge(
-        cells, lambda name: fresh_blocks(problem, build_estimator(name), 16_384, SEED)
-    )
+    verdicts = judge(cells, lambda name: fresh_blocks(problem, build_estimator(name), 16_384, SEED))
     for name, verdict in verdicts.items():
         print(f"{name} on digits_vae: {verdict.one_line()}")
     assert verdicts["leave_one_out"].outcome == "unbiased"

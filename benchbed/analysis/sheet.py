@@ -66,7 +66,8 @@ def interval_of(row: pd.Series, name: str) -> Interval:
 
 def markdown(frame: pd.DataFrame) -> str:
     """Return the main columns as a Markdown table, a row per cell."""
-    heads = ["objective", "estimator", "samples", *MAIN.values(), "evaluations", "status"]
+    names = ["objective", "estimator", "samples", *MAIN.values()]
+    heads = [*names, "exact variance", "evaluations", "status"]
     lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
     for _, row in frame.iterrows():
         numbers = [
@@ -78,6 +79,8 @@ def markdown(frame: pd.DataFrame) -> str:
         evaluations = row.get("evaluations")
         known = "-" if evaluations is None or pd.isna(evaluations) else f"{evaluations:.0f}"
         state = row["status"] if row["status"] == "ok" else f"{row['status']}: {row['message']}"
+        exact = row.get("exact_variance", math.nan)
+        numbers.append("-" if pd.isna(exact) else f"{exact:.7g}")
         cells = [row["objective"], row["estimator"], str(row["samples"]), *numbers, known, state]
         lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"

@@ -69,7 +69,7 @@ def render(loaded: Loaded, figures: list[Picture], tables: list[Table]) -> str:
         surroundings=[
             (place.key, place.records, _flat(place.facts)) for place in loaded.surroundings
         ],
-        spec=json.dumps(loaded.spec, indent=1, ensure_ascii=False),
+        spec=_yaml(loaded.spec),
         level=LEVEL_OF_VISIBLE,
     )
 
@@ -106,6 +106,18 @@ def _line(record: Record) -> dict[str, Any]:
         "status": record.status,
         "message": record.message,
     }
+
+
+def _yaml(spec: dict[str, Any]) -> str:
+    """Return the spec as a sweep file that can be run: a line for each key and entry."""
+    lines = []
+    for key, value in spec.items():
+        if isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+            lines.append(f"{key}:")
+            lines += [f"  - {json.dumps(entry, ensure_ascii=False)}" for entry in value]
+        else:
+            lines.append(f"{key}: {json.dumps(value, ensure_ascii=False)}")
+    return "\n".join(lines)
 
 
 def _flat(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -60,7 +60,7 @@ def loop_of_backward_calls(draws: int) -> tuple[Tensor, Tensor]:
     return torch.var_mean(torch.stack(rows), 0)
 
 
-@pytest.fixture
+@pytest.fixture(autouse=True)
 def one_thread():
     """Give both sides one thread, and nobody autograd by accident."""
     before = torch.get_num_threads()
@@ -69,7 +69,7 @@ def one_thread():
     torch.set_num_threads(before)
 
 
-def test_the_three_sides_estimate_the_same_thing(one_thread):
+def test_the_three_sides_estimate_the_same_thing():
     """Means agree within five standard errors, so the comparison is of like with like."""
     noise, sums = Noise(61), BlockSums(CENTRE)
     for _ in range(20):
@@ -84,26 +84,26 @@ def test_the_three_sides_estimate_the_same_thing(one_thread):
     assert ((ours - mean.flatten()).abs() / error).max() < 5
 
 
-def test_benchbed(benchmark, one_thread):
+def test_benchbed(benchmark):
     """Time one chunk of benchbed."""
     noise, sums = Noise(62), BlockSums(CENTRE)
     benchmark.extra_info["draws"] = CHUNK
     benchmark(benchbed_chunk, noise, sums)
 
 
-def test_batched_code(benchmark, one_thread):
+def test_batched_code(benchmark):
     """Time the usual batched code on the same number of draws."""
     benchmark.extra_info["draws"] = CHUNK
     benchmark(batched_code, CHUNK)
 
 
-def test_loop(benchmark, one_thread):
+def test_loop(benchmark):
     """Time 50 turns of the loop."""
     benchmark.extra_info["draws"] = 50
     benchmark(loop_of_backward_calls, 50)
 
 
-def test_ratios(one_thread):
+def test_ratios():
     """At least 3 times the batched code, at any batch size it likes, and 100 times the loop.
 
     Sides alternate within one run; the smallest of several times stands for each, since other
