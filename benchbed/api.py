@@ -11,7 +11,7 @@ import pandas as pd
 from benchbed.analysis.table import table
 from benchbed.catalogue import build_estimator, build_objective, takes_samples
 from benchbed.contracts import Estimator, Objective
-from benchbed.measure.cell import measure_cell
+from benchbed.measurement.cell import measure_cell
 from benchbed.records import Record
 
 ObjectiveLike = str | Mapping[str, Any] | Objective

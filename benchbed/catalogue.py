@@ -11,7 +11,9 @@ import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_type_hints
+
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from benchbed.contracts import Estimator, Objective, check_pair
 from benchbed.errors import (
@@ -153,14 +155,38 @@ def _build(
     except BenchbedError:
         raise
     except Exception as error:
+        _check_types(kind, name, factory, settings)
         given = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-        raise BadArgument(f"{kind} {name}({given}) cannot be built: {error}") from error
+        raise BadArgument(f"{kind} {name}({given}) cannot be built: {_one_line(error)}") from error
+    _check_types(kind, name, factory, settings)  # what a factory would stumble over only later
     if not isinstance(built, wanted):
         raise BadArgument(
             f"{kind} {name} returned a {type(built).__name__}; "
             f"it must return a benchbed.contracts.{wanted.__name__}"
         )
     return built
+
+
+def _check_types(
+    kind: str, name: str, factory: Callable[..., Any], settings: Mapping[str, Any]
+) -> None:
+    """Hold settings, which come from YAML, against the factory's annotations."""
+    try:
+        hints = get_type_hints(factory)
+    except (NameError, TypeError):  # somebody's own factory, annotated in a way of its own
+        return
+    for key, value in settings.items():
+        try:
+            TypeAdapter(hints.get(key, Any)).validate_python(value, strict=True)
+        except PydanticSchemaGenerationError:
+            continue
+        except ValidationError as error:
+            why = error.errors()[0]["msg"].lower()
+            raise BadArgument(f"{kind} {name} cannot take {key}: {value!r}; {why}") from None
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Callable[..., Any]:
@@ -191,5 +217,5 @@ def _module(kind: str, name: str, place: str) -> ModuleType:
         return module
     except Exception as error:
         raise UnknownName(
-            f"{kind} '{name}' cannot be imported from {place}: {type(error).__name__}: {error}"
+            f"{kind} '{name}' cannot be imported from {place}: {_one_line(error)}"
         ) from error

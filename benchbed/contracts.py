@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from benchbed.errors import BadArgument, IncompatiblePair
+from benchbed.errors import IncompatiblePair
 from benchbed.layout import compact, draws_first, draws_last, mean_over_samples
 from benchbed.rng import Noise
 
@@ -89,12 +89,12 @@ class Objective:
 
     def exact_value(self, params: Tensor | None = None) -> Tensor:
         """Return E[J], a float64 scalar, summed over items."""
-        point = self.params if params is None else params
+        point = (self.params if params is None else params).double()
         return self.value(point) if self.value else self._enumerated(point)[0]
 
     def exact_gradient(self, params: Tensor | None = None) -> Tensor:
         """Return dE[J]/dparams, float64, shaped like ``params``."""
-        point = self.params if params is None else params
+        point = (self.params if params is None else params).double()
         return self.gradient(point) if self.gradient else self._enumerated(point)[1]
 
     def _enumerated(self, params: Tensor) -> tuple[Tensor, Tensor]:
@@ -235,20 +235,3 @@ def add_direct(gradient: Tensor, evaluation: Evaluation) -> Tensor:
     return (
         gradient if evaluation.direct is None else gradient + mean_over_samples(evaluation.direct)
     )
-
-
-def positive_temperature(name: str, temperature: float) -> float:
-    """Return ``temperature``, or say why it cannot be used."""
-    if not temperature > 0:
-        raise BadArgument(
-            f"{name} needs temperature > 0, got {temperature}; "
-            "the limit at 0 has no relaxed sample, try 0.1"
-        )
-    return float(temperature)
-
-
-def at_least(name: str, what: str, given: int, least: int, advice: str = "") -> int:
-    """Return ``given``, or say that ``name`` needs ``what`` >= ``least``."""
-    if isinstance(given, bool) or int(given) != given or given < least:
-        raise BadArgument(f"{name} needs a whole {what} >= {least}, got {given}{advice}")
-    return int(given)

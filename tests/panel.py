@@ -9,7 +9,7 @@ from benchbed.analysis.bias import CONFIRM_FACTOR
 from benchbed.catalogue import build_estimator, build_objective
 from benchbed.contracts import Estimator, Objective, check_pair
 from benchbed.errors import IncompatiblePair
-from benchbed.measure.cell import measure_cell
+from benchbed.measurement.cell import measure_cell
 from benchbed.records import Blocks
 
 OBJECTIVES: dict[str, dict[str, Any]] = {

@@ -14,7 +14,7 @@ from scipy import stats
 from benchbed.analysis.intervals import log_jackknife
 from benchbed.analysis.summary import summarize
 from benchbed.catalogue import build_estimator, build_objective
-from benchbed.measure.exact_moments import exact_moments
+from benchbed.measurement.exact_moments import exact_moments
 from benchbed.rng import Noise
 
 FALSE_ALARM = 1e-4  # of one Monte-Carlo comparison below

@@ -10,7 +10,7 @@ import pytest
 PROGRAM = """
 import resource, sys
 from benchbed.catalogue import build_estimator, build_objective
-from benchbed.measure.cell import measure_cell
+from benchbed.measurement.cell import measure_cell
 found = measure_cell(
     build_objective("polynomial", dimensions=2, categories=3),
     build_estimator("straight_through_gumbel_softmax"),

@@ -15,7 +15,7 @@ import pytest
 from benchbed.analysis.bias import CONFIRM_FACTOR, SHRINK, Verdict, judge
 from benchbed.analysis.table import label
 from benchbed.catalogue import build_estimator, build_objective
-from benchbed.measure.cell import measure_cell
+from benchbed.measurement.cell import measure_cell
 from benchbed.records import Blocks, Record
 from benchbed.store import Results
 from benchbed.store.provenance import provenance

@@ -22,7 +22,7 @@ from benchbed.analysis.bias import SHRINK, judge, predicted_power, visible_shrin
 from benchbed.catalogue import build_estimator, build_objective
 from benchbed.contracts import Path
 from benchbed.families.categorical import softmax_vjp
-from benchbed.measure.exact_moments import exact_moments
+from benchbed.measurement.exact_moments import exact_moments
 from benchbed.rng import Noise
 
 UNBIASED = [(where, which) for where, which in pairs() if estimator(which).unbiased is True]

@@ -79,6 +79,9 @@ def markdown(frame: pd.DataFrame) -> str:
         evaluations = row.get("evaluations")
         known = "-" if evaluations is None or pd.isna(evaluations) else f"{evaluations:.0f}"
         state = row["status"] if row["status"] == "ok" else f"{row['status']}: {row['message']}"
+        floor = row.get("snr_floor", math.nan)
+        if not pd.isna(floor) and numbers[2] != "-":
+            numbers[2] += f" (floor {floor:.2g})"
         exact = row.get("exact_variance", math.nan)
         numbers.append("-" if pd.isna(exact) else f"{exact:.7g}")
         cells = [row["objective"], row["estimator"], str(row["samples"]), *numbers, known, state]

@@ -28,6 +28,21 @@ INTERVALS = (
     "variance_x_evaluations",  # work-normalized by calls of J
     "variance_x_cpu_ratio",  # work-normalized by CPU time
 )
+CHECKS = (
+    "draws",
+    "gradient_norm",
+    "snr_floor",
+    "skewness",
+    "kurtosis",
+    "tail_share",
+    "heavy",
+    "zero",
+)
+COLUMNS = (
+    *(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high")),
+    *("unbiased", "evaluations", "slopes", "random_numbers", "parameters", "tuning_evaluations"),
+    *("exact_bias", "exact_variance", *CHECKS, "bias_p", "bias_visible"),
+)
 LEVEL_OF_VISIBLE = 0.001
 
 
@@ -57,7 +72,11 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     for record in records:
         key = json.dumps([record.objective, record.estimator, record.samples], sort_keys=True)
         groups.setdefault(key, []).append(record)
-    return pd.DataFrame([_row(group) for group in groups.values()])
+    frame = pd.DataFrame([_row(group) for group in groups.values()])
+    for column in COLUMNS:  # also where no cell has any numbers
+        if column not in frame:
+            frame[column] = math.nan
+    return frame
 
 
 def _row(records: list[Record]) -> dict[str, Any]:
@@ -75,9 +94,11 @@ def _row(records: list[Record]) -> dict[str, Any]:
     bad = [record for record in records if record.status != "ok"]
     row["status"] = bad[0].status if bad else "ok"
     row["message"] = bad[0].message if bad else ""
-    measured = [record for record in records if record.blocks is not None]
-    if not measured:
-        return row
+    lost = [record.blocks.nonfinite.sum() for record in records if record.blocks is not None]
+    row["nonfinite"] = int(sum(lost))
+    measured = [record for record in records if record.status == "ok"]
+    if len(measured) < len(records):
+        return row  # draws that were not finite, or are missing, are never averaged away
     facts = measured[0].facts
     keep = ("unbiased", "evaluations", "slopes", "random_numbers", "parameters")
     row |= {key: facts.get(key) for key in keep}
@@ -126,11 +147,7 @@ def _exact(records: list[Record], whole: Summary) -> dict[str, Any]:
 
 
 def _checks(whole: Summary, blocks: Blocks) -> dict[str, Any]:
-    keep = (
-        "draws", "gradient_norm", "snr_floor", "skewness", "kurtosis", "tail_share", "heavy",
-        "zero", "nonfinite",
-    )  # fmt: skip
-    row = {name: getattr(whole, name) for name in keep}
+    row = {name: getattr(whole, name) for name in CHECKS}
     return row | {
         "bias_p": screen(blocks)[0],
         "bias_visible": visible_shrink(blocks, LEVEL_OF_VISIBLE),

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 import rich_click as click
+from click.exceptions import Exit
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -35,7 +36,7 @@ def run(spec: str, jobs: int, results: str) -> None:
     for done in outcome.bad:
         click.echo(f"{done.status}: {done.message}", err=True)
     click.echo(outcome.one_line())
-    click.get_current_context().exit(int(outcome.exit_code))
+    raise Exit(int(outcome.exit_code))
 
 
 def _set_threads(settings: dict[str, str]) -> None:

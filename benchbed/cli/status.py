@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import rich_click as click
+from click.exceptions import Exit
 
 from benchbed.errors import ExitCode
 
@@ -22,4 +23,4 @@ def status(results: str) -> None:
     for line in lines:
         click.echo(line.one_line())
     if any(not line.complete for line in lines):
-        click.get_current_context().exit(int(ExitCode.INCOMPLETE))
+        raise Exit(int(ExitCode.INCOMPLETE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import rich_click as click
+from click.exceptions import Exit
 
 from benchbed.errors import ExitCode
 
@@ -25,4 +26,4 @@ def table(results: str, style: str) -> None:
     bad = int((frame["status"] != "ok").sum())
     if missing or bad:
         click.echo(f"{results}: {missing} cells missing, {bad} rows failed or not finite", err=True)
-        click.get_current_context().exit(int(ExitCode.INCOMPLETE))
+        raise Exit(int(ExitCode.INCOMPLETE))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from benchbed.contracts import at_least
+from benchbed.arguments import at_least
 from benchbed.errors import BadArgument
 from benchbed.layout import draws_last
 

@@ -12,7 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from benchbed.contracts import Estimator, Objective, add_direct, at_least
+from benchbed.arguments import at_least
+from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z, tuples
 from benchbed.errors import BadArgument
 from benchbed.layout import mean_over_samples

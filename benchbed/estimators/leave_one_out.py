@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchbed.contracts import Estimator, Objective, add_direct, at_least
+from benchbed.arguments import at_least
+from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z
 from benchbed.layout import sum_over_samples
 from benchbed.rng import Noise

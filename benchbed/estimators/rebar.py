@@ -13,7 +13,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from benchbed.contracts import Estimator, Objective, add_direct, at_least, positive_temperature
+from benchbed.arguments import at_least, positive_temperature
+from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.errors import BadArgument
 from benchbed.layout import mean_over_samples
 from benchbed.rng import Noise

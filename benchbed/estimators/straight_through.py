@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchbed.contracts import Estimator, Objective, add_direct, at_least, positive_temperature
+from benchbed.arguments import at_least, positive_temperature
+from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z
 from benchbed.families.categorical import softmax_vjp
 from benchbed.layout import mean_over_samples

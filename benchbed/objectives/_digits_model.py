@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 import os
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,9 +88,9 @@ def digits_model(latents: str, steps: int) -> DigitsModel:
     recipe = f"digits {RECIPE} {latents} {steps} torch {torch.__version__}"
     path = cache_folder() / f"digits-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npz"
     try:
-        with np.load(path, allow_pickle=False) as saved:
+        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:
             found = [torch.from_numpy(saved[name]) for name in ("encoder", "decoder")]
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         found = []
     if [tensor.shape for tensor in found] == [start.encoder.shape, start.decoder.shape]:
         return DigitsModel(start.event, *found)

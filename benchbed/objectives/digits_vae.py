@@ -14,7 +14,8 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchbed.contracts import Family, Objective, at_least
+from benchbed.arguments import at_least
+from benchbed.contracts import Family, Objective
 from benchbed.errors import BadArgument
 from benchbed.families import BERNOULLI, CATEGORICAL
 from benchbed.layout import draws_first, draws_last

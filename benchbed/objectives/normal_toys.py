@@ -13,7 +13,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchbed.contracts import Objective, at_least
+from benchbed.arguments import at_least
+from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families import NORMAL
 from benchbed.families.normal import unpack

@@ -11,7 +11,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from benchbed.contracts import Objective, at_least
+from benchbed.arguments import at_least
+from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families import BERNOULLI
 from benchbed.objectives._extension import extend

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from benchbed.contracts import Objective, at_least
+from benchbed.arguments import at_least
+from benchbed.contracts import Objective
 from benchbed.families import CATEGORICAL
 from benchbed.layout import linear
 from benchbed.objectives._extension import extend

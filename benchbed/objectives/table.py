@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from benchbed.contracts import Objective, at_least
+from benchbed.arguments import at_least
+from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families import CATEGORICAL
 from benchbed.objectives._extension import MOST_CORNERS, multilinear

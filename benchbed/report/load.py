@@ -39,7 +39,7 @@ class Loaded:
         records: those that are there, in the sweep's order.
         damaged: a line for each record that cannot be read.
         skipped: a line for each combination that cannot work.
-        surroundings: one for each commit, machine or set of versions.
+        surroundings: one for each commit, processor or set of versions.
         frame: ``benchbed.analysis.table.table`` of the records.
     """
 

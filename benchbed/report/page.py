@@ -91,6 +91,8 @@ def _status(loaded: Loaded) -> str:
             parts.append(f"{number} {word}")
     if loaded.damaged:
         parts.append(f"{len(loaded.damaged)} damaged")
+    if len(loaded.surroundings) > 1:
+        parts.append(f"measured in {len(loaded.surroundings)} surroundings (see provenance)")
     if loaded.missing:
         parts.append("'benchbed run SPEC' goes on from here")
     return ", ".join(parts) + "."

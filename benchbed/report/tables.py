@@ -74,7 +74,7 @@ def _table(part: pd.DataFrame, objective: str) -> Table:
         objective=objective,
         parameters=count(first["parameters"]),
         gradient_norm=number(first["gradient_norm"], 4),
-        draws=_draws(first) if len({_draws(row) for row in rows}) == 1 else "",
+        draws=_draws(first) if len({_draws(row) for row in measured}) == 1 else "",
         headings=[_COLUMNS[place][:2] for place in told],
         rows=[
             Row(
@@ -129,7 +129,8 @@ def _variance(row: Values) -> Cell:
 
 def _work(name: str) -> Callable[[Values], Cell]:
     def make(row: Values) -> Cell:
-        return Cell("zero") if row["zero"] else _interval(row, name)
+        cell = _interval(row, name)
+        return Cell("zero") if row["zero"] and cell.main != NONE else cell
 
     return make
 

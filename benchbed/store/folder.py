@@ -66,6 +66,9 @@ class Results:
         try:
             found = json.loads((self.path / MARK).read_text())
             found.pop("benchbed")
+            cells = found.get("cells", [])
+            if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+                raise ValueError("its cells are not a list of names")
         except FileNotFoundError:
             raise UnusableResults(
                 f"{self.path} was not made by benchbed: it has no {MARK}; name a results folder"

@@ -54,10 +54,10 @@ def inventory(results: Path) -> list[Line]:
 def _line(path: Path) -> Line:
     store = Results(path)
     try:
-        cells = store.sweep().get("cells")
+        cells = store.sweep()["cells"]
     except UnusableResults as error:
         return Line(path, problem=str(error))
-    if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
+    except KeyError:
         return Line(path, problem=f"{path / MARK} lists no cells; run the sweep again to mend it")
     found, damaged = store.states(cells)
     states = list(found.values())

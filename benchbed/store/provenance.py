@@ -31,7 +31,7 @@ def provenance() -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "threads": 1,  # of torch, while measuring: see measure/cell.py
+        "threads": 1,  # of torch, while measuring: see measurement/cell.py
     }
 
 

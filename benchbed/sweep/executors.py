@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing import forkserver, resource_tracker
+from multiprocessing.context import ForkServerContext
 from typing import ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -38,9 +41,24 @@ class InProcess(Executor):
 def processes(jobs: int) -> ProcessPoolExecutor:
     """Return a pool of ``jobs`` workers, forked from a server that has imported torch once."""
     os.environ.update(ONE_THREAD)  # the server reads it when it imports torch
+    return ProcessPoolExecutor(jobs, mp_context=_served(), initializer=_settle)
+
+
+@functools.cache
+def _served() -> ForkServerContext:
+    """Start the server, deaf to Ctrl-C as the parent alone answers it, and see it has got torch."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["benchbed.sweep.task"])
-    return ProcessPoolExecutor(jobs, mp_context=context, initializer=_settle)
+    resource_tracker.ensure_running()  # started later, it would let the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    first = context.Process(target=int)  # Ctrl-C while a pool waits for the server is not clean
+    first.start()
+    first.join()
+    return context
 
 
 def stop(pool: Executor) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchbed import rng
 from benchbed.errors import UnknownName
 from benchbed.families import bernoulli, categorical, normal
-from benchbed.measure import cell, moments
+from benchbed.measurement import cell, moments
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLLOWED = ("benchbed.estimators.", "benchbed.objectives.", "benchbed.enumeration")

@@ -58,14 +58,10 @@ def parse_spec(text: str, path: str = "spec") -> Spec:
             hint = nearest(str(key), Spec.model_fields)
             line = tree.lc.key(key)[0] + 1
             raise BadSpec(f"{path}:{line}: unknown key '{key}'{hint}; keys are {known}")
-    try:
-        plain = _plain(tree)
-    except RecursionError:
-        raise BadSpec(f"{path}: an alias contains itself; write its entries out") from None
     for key in ("objectives", "estimators"):
         _check_entries(tree, key, path)
     try:
-        return Spec.model_validate(plain)
+        return Spec.model_validate(_plain(tree))
     except ValidationError as error:
         first, *others = error.errors()
         more = ""
@@ -86,7 +82,7 @@ def _loaded(text: str, path: str) -> Any:
         advice = "; indent with spaces" if "\\t" in str(error.problem) else ""
         raise BadSpec(f"{path}{line}: {error.problem or 'this is not YAML'}{advice}") from None
     except (YAMLError, ValueError) as error:
-        raise BadSpec(f"{path}: this is not YAML: {error}") from None
+        raise BadSpec(f"{path}: this is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
         what = "it is empty" if tree is None else f"got a {_kind(tree)}"
         raise BadSpec(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchbed.errors import BenchbedError
-from benchbed.measure.cell import measure_cell
+from benchbed.measurement.cell import measure_cell
 from benchbed.records import Record
 from benchbed.store import Results
 from benchbed.sweep.cells import Cell, check_source, estimator_of, noise_address, objective_of

@@ -18,8 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbed.catalogue import build_estimator, build_objective
-from benchbed.measure.cell import chunk_draws
-from benchbed.measure.moments import BlockSums
+from benchbed.measurement.cell import chunk_draws
+from benchbed.measurement.moments import BlockSums
 from benchbed.rng import Noise
 
 TEMPERATURE = 0.5

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from benchbed.report.figures.marks import Reading, dot, log_axis, reading
 from benchbed.report.figures.sheet import Sheet
 from benchbed.report.figures.style import INK, MUTED, SMALL, WARNING, Look, wrapped
-from benchbed.report.readings import NOTHING, VALUE, objectives
+from benchbed.report.readings import VALUE, objectives
 
 NAME, TITLE = "bias_variance", "Bias and variance of every estimator"
 CAPTION = (
@@ -21,8 +21,7 @@ CAPTION = (
     "samples in one estimate. Bars are 95 % intervals, often narrower than the dot. A hollow dot "
     "with an arrow is an upper limit: the interval of the bias includes 0. A dot marked 0 on the "
     "left edge has none beyond rounding. A black line behind a dot is the value free of sampling "
-    "error, where it can be computed. † marks a variance that may not exist, ‡ an estimator with "
-    "draws that were not finite."
+    "error, where it can be computed. † marks a variance that may not exist."
 )
 COLUMNS = [
     "objective", "estimator", "samples", "status",
@@ -34,11 +33,15 @@ PITCH = 0.158  # inches from row to row
 LABELS, PANEL, BETWEEN, SIDE = 2.45, 2.3, 0.2, 0.12
 HEAD, FOOT, TALLEST = 0.45, 0.55, 9.5
 
+_WORDS = {"failed": "failed", "nonfinite": "not finite"}
+
 Group = tuple[str, list[tuple[int, float]]]  # estimator, [(samples, place in rows from the top)]
 
 
 def sheets(frame: pd.DataFrame, looks: Mapping[str, Look]) -> list[Sheet]:
     """Return as many sheets as it takes, two objectives side by side."""
+    order = {name: rank for rank, name in enumerate(dict.fromkeys(frame["estimator"]))}
+    frame = frame.assign(rank=frame["estimator"].map(order))
     names = objectives(frame)
     pairs = [names[i : i + 2] for i in range(0, len(names), 2)]
     pages: list[list[list[str]]] = [[]]
@@ -78,7 +81,7 @@ def _draw(frame: pd.DataFrame, page: list[list[str]], looks: Mapping[str, Look])
                 _fill(axes, part, metric, groups, looks)
                 if side == 0:
                     axes.set_title(
-                        wrapped(objective, 68, 2), loc="left", fontweight="bold", linespacing=1.1
+                        wrapped(objective, 59, 2), loc="left", fontweight="bold", linespacing=1.1
                     )
         top = bottom - FOOT
     return figure
@@ -92,7 +95,7 @@ def _groups(part: pd.DataFrame) -> tuple[list[Group], float]:
     """Return each estimator with the places of its samples, and how many rows there are."""
     groups: list[Group] = []
     top = 0.0
-    for estimator, rows in part.groupby("estimator", sort=False):
+    for estimator, rows in part.sort_values("rank").groupby("estimator", sort=False):
         samples = sorted({int(value) for value in rows["samples"]})
         lines = _label(str(estimator)).count("\n") + 1
         room = max(float(len(samples)), 0.85 * lines) + 0.3
@@ -142,14 +145,12 @@ def _fill(
         place = places[str(row["estimator"]), int(row["samples"])]
         at: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "va": "center", "zorder": 5}
         if not dot(axes, found, Reading(place), looks[str(row["estimator_name"])], 5.6):
-            text = "failed" if row["status"] == "failed" else "not defined"
+            text = _WORDS.get(str(row["status"]), "not defined")
             axes.annotate(text, (0.03, place), fontsize=SMALL, color=WARNING, **at)
-        elif found.drawn != NOTHING and metric == "variance" and (row["heavy"] or row["nonfinite"]):
-            text = "†" * bool(row["heavy"]) + "‡" * bool(row["nonfinite"] > 0)
-            at["xycoords"] = axes.get_yaxis_transform() if found.drawn != VALUE else "data"
+        elif row["heavy"] and metric == "variance" and found.drawn == VALUE:
             axes.annotate(
-                text, (found.at, place), xytext=(5, 0), textcoords="offset points",
-                fontsize=SMALL, color=WARNING, **at,
+                "†", (found.at, place), xytext=(5, 0), textcoords="offset points",
+                fontsize=SMALL, color=WARNING, **(at | {"xycoords": "data"}),
             )  # fmt: skip
         if truth > 0:
             axes.plot([truth], [place], marker="|", ms=11, mew=1.0, color="black", zorder=2)

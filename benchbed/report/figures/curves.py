@@ -160,6 +160,7 @@ def _fill(
     ticks = sorted(set(here["place"]))
     nearest = min(b / a for a, b in itertools.pairwise(ticks))
     room = min((high / low) ** DODGE, nearest**0.5) ** (1 / max(len(lines) - 1, 6))
+    small = 5.4 if len(lines) <= 6 else 4.0  # limits, which no line joins, crowd each other
     for number, line in enumerate(lines):
         rows = here[here["line"] == line].sort_values("place")
         look = looks[str(rows["estimator_name"].iloc[0])]
@@ -169,6 +170,6 @@ def _fill(
         axes.plot(rows["place"] * shift, heights, color=look.colour, ls=style, lw=1.1, zorder=2)
         for _, row in rows.iterrows():
             found = reading(row, metric, drawn)
-            alpha = 0.55 if found.drawn == LIMIT else 1.0
-            dot(axes, Reading(row["place"] * shift), found, look, 5.4, alpha)
+            size, alpha = (small, 0.55) if found.drawn == LIMIT else (5.4, 1.0)
+            dot(axes, Reading(row["place"] * shift), found, look, size, alpha)
     draw_references(axes, there, metric, drawn, looks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -53,14 +53,16 @@ def dot(ax: Axes, x: Reading, y: Reading, look: Look, size: float, alpha: float 
     if not (x.shown and y.shown):
         return False
     place = blended_transform_factory(_side(ax, x), _side(ax, y))
-    style = {"color": look.colour, "transform": place, "alpha": alpha, "zorder": 3}
+    style: dict[str, Any] = {"transform": place, "alpha": alpha, "zorder": 3}
+    line = {"color": look.colour, "lw": 1.2} | style
     if x.drawn == VALUE and x.low < x.high:
-        ax.plot([max(x.low, 1e-300), x.high], [y.at, y.at], lw=1.2, **style)  # type: ignore[arg-type]
+        ax.plot([max(x.low, 1e-300), x.high], [y.at, y.at], **line)
     if y.drawn == VALUE and y.low < y.high:
-        ax.plot([x.at, x.at], [max(y.low, 1e-300), y.high], lw=1.2, **style)  # type: ignore[arg-type]
+        ax.plot([x.at, x.at], [max(y.low, 1e-300), y.high], **line)
     for axis, arrow in ((x, _LEFT), (y, _DOWN)):
         if axis.drawn == LIMIT:
-            ax.plot(x.at, y.at, marker=arrow, ms=26, mew=1.0, fillstyle="none", **style)  # type: ignore[arg-type]
+            length = min(26.0, 8 + 3.4 * size)
+            ax.plot([x.at], [y.at], marker=arrow, ms=length, mew=1.0, fillstyle="none", **line)
     hollow = LIMIT in (x.drawn, y.drawn)
     ax.plot(
         [x.at],
@@ -71,9 +73,7 @@ def dot(ax: Axes, x: Reading, y: Reading, look: Look, size: float, alpha: float 
         mec=look.colour if hollow else "white",
         mfc="white" if hollow else look.colour,
         ls="none",
-        transform=place,
-        alpha=alpha,
-        zorder=4,
+        **(style | {"zorder": 4}),
     )
     if ZERO in (x.drawn, y.drawn):
         aside = x.drawn == ZERO  # else above, clear of the interval in x
@@ -121,9 +121,11 @@ def log_axis(
 def value_axis(ax: Axes, values: Iterable[float]) -> None:
     """Make the x axis logarithmic with a tick at each of the few ``values`` that were measured."""
     ticks = sorted(set(values))
+    ax.set_xscale("log")
+    margin = max((ticks[-1] / ticks[0]) ** 0.11, 1.1)
+    ax.set_xlim(ticks[0] / margin, ticks[-1] * margin)
     while len(ticks) > 8:
         ticks = ticks[::2]
-    log_axis(ax, "x", [*values], start=0.06)
     ax.xaxis.set_major_locator(FixedLocator(ticks))
     ax.xaxis.set_minor_locator(FixedLocator([]))
     ax.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}"))

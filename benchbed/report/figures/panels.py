@@ -20,7 +20,7 @@ _WIDTHS = {1: 8.4, 2: 4.6, 3: 3.3}  # of a panel, by panels a row
 
 def columns(count: int) -> int:
     """Return how many panels a row has."""
-    return min(3, count)
+    return max(1, min(3, count))
 
 
 def per_sheet(count: int, height: float, stacked: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import re
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +32,7 @@ _RC = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "font.size": 8.5,
     "axes.titlesize": 9,
+    "axes.titley": 1.0,  # where it is without a search for what is in the way
     "axes.labelsize": 8.5,
     "xtick.labelsize": SMALL,
     "ytick.labelsize": SMALL,
@@ -88,13 +89,30 @@ def house_style() -> Iterator[None]:
 
 
 def wrapped(text: str, width: int, lines: int = 3) -> str:
-    """Break a label into at most ``lines`` lines, first before its settings; cut what is left."""
+    """Break a label into at most ``lines`` lines, first before its settings.
+
+    What is too long is cut, the name before the settings: they tell the rows of a figure apart.
+    """
     clean = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    name, bracket, settings = clean.partition("(")
     if len(clean) <= width:
         return clean
-    name, bracket, settings = clean.partition("(")
-    parts = [name, bracket + settings] if bracket and len(name) <= width else [clean]
-    broken = [line for part in parts for line in textwrap.wrap(part, width)]
-    if len(broken) > lines:
-        broken = [*broken[: lines - 1], broken[lines - 1][: width - 1] + "…"]
-    return "\n".join(broken)
+    below = _cut(_fill(bracket + settings, width), max(1, lines - 1), width) if bracket else []
+    return "\n".join(_cut(_fill(name, width), lines - len(below), width) + below)
+
+
+def _cut(broken: list[str], lines: int, width: int) -> list[str]:
+    if len(broken) <= lines:
+        return broken
+    return [*broken[: lines - 1], broken[lines - 1][: width - 1] + "…"]
+
+
+def _fill(text: str, width: int) -> list[str]:
+    """Break where names and settings have joints, and anywhere in a joint that is too long."""
+    joints = re.findall(r"[^/_:,=( ]*[/_:,=( ]|[^/_:,=( ]+", text)
+    lines = [""]
+    for part in (joint[i : i + width] for joint in joints for i in range(0, len(joint), width)):
+        if len((lines[-1] + part).rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return [line.strip() for line in lines if line.strip()]

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from benchbed.contracts import Estimator, Objective, check_pair
 from benchbed.errors import BadArgument, BrokenContract
-from benchbed.measure.exact_moments import exact_moments
-from benchbed.measure.moments import BlockSums
-from benchbed.measure.reference import VERSION
-from benchbed.measure.timing import cpu_ratios
+from benchbed.measurement.exact_moments import exact_moments
+from benchbed.measurement.moments import BlockSums
+from benchbed.measurement.reference import VERSION
+from benchbed.measurement.timing import cpu_ratios
 from benchbed.records import Blocks, Exact
 from benchbed.rng import Noise
 
@@ -86,6 +86,7 @@ def measure_cell(
         )
     if dtype not in DTYPES:
         raise BadArgument(f"unknown dtype '{dtype}'; choose float32 or float64")
+    check_device(device)
     with _one_thread(), torch.no_grad():
         place = objective.params.to(device)
         params = place.to(DTYPES[dtype])
@@ -123,6 +124,14 @@ def measure_cell(
         return Measured(
             _stack(kept, exact_gradient), exact_moments(objective, frozen), facts, ratios
         )
+
+
+def check_device(device: str) -> None:
+    """Raise BadArgument unless torch can draw on ``device`` here."""
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise BadArgument(f"device '{device}' is not there: torch sees no CUDA; write device: cpu")
+    if device != "cpu" and torch.device(device).type not in ("cpu", "cuda"):
+        raise BadArgument(f"device '{device}' is not supported; write cpu, cuda or cuda:1")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from benchbed.measure.reference import ROWS, reference_kernel
+from benchbed.measurement.reference import ROWS, reference_kernel
 
 BLOCK_SECONDS = 0.05  # each side runs at least so long before the other takes its turn
 

@@ -1,0 +1,67 @@
+"""The README is true: its example gives its output, and its tables hold what there is."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+from pathlib import Path
+
+import pytest
+
+from benchbed.catalogue import ESTIMATORS, OBJECTIVES
+from benchbed.cli import cli
+from benchbed.errors import ExitCode
+from benchbed.sweep.spec_file import parse_spec, read_spec
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def block(kind: str) -> str:
+    """Return the first fenced block of a kind."""
+    found = re.search(rf"```{kind}\n(.*?)```", README, re.DOTALL)
+    assert found, kind
+    return found.group(1)
+
+
+def test_the_example_prints_what_the_readme_shows():
+    """Numbers to the last digit but one (processors round apart), words exactly."""
+    source = block("python")
+    assert len([line for line in source.splitlines() if line.strip()]) <= 8
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(source, {})
+    shown, got = block("text").split(), printed.getvalue().split()
+    assert len(shown) == len(got) > 20
+    for left, right in zip(shown, got, strict=True):
+        try:
+            assert float(left) == pytest.approx(float(right), rel=1e-4, abs=1e-6)
+        except ValueError:
+            assert left == right
+
+
+def test_the_spec_is_a_spec():
+    spec = parse_spec(block("yaml"))
+    assert spec.seeds == [0, 1, 2, 3, 4]
+    assert spec.samples == [2, 4]
+
+
+def test_every_name_is_in_the_table():
+    inside = README[README.index("## What is inside") :]
+    for name in (*ESTIMATORS, *OBJECTIVES):
+        assert f"`{name}`" in inside, name
+
+
+def test_every_verb_and_exit_code_is_named():
+    for verb in cli.commands:
+        assert f"`benchbed {verb}" in README, verb
+    for code in ExitCode:
+        assert re.search(rf"\b{code.value}\b", README), code
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_experiment_is_a_spec_named_like_its_file_with_a_question(path):
+    spec = read_spec(path)
+    assert spec.name == path.stem
+    assert spec.question.endswith("?")
