@@ -204,7 +204,7 @@ class Estimator:
 
 def check_pair(objective: Objective, estimator: Estimator) -> None:
     """Raise IncompatiblePair, saying why and what fits, unless the two can be used together."""
-    reason = _obstacle(objective, estimator)
+    reason = obstacle(objective, estimator)
     if reason:
         raise IncompatiblePair(
             f"{estimator.name} cannot work on {objective.name}: {reason}; "
@@ -212,7 +212,8 @@ def check_pair(objective: Objective, estimator: Estimator) -> None:
         )
 
 
-def _obstacle(objective: Objective, estimator: Estimator) -> str:
+def obstacle(objective: Objective, estimator: Estimator) -> str:
+    """Return why ``estimator`` cannot be applied to ``objective``, empty if it can."""
     family = objective.family
     if estimator.families is not None and family.name not in estimator.families:
         return (

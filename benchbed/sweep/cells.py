@@ -19,10 +19,12 @@ from benchbed.catalogue import (
     build_objective,
     takes_samples,
 )
-from benchbed.contracts import Estimator, Objective, check_pair
-from benchbed.errors import BadArgument, BadSpec, IncompatiblePair
+from benchbed.contracts import Estimator, Objective, obstacle
+from benchbed.errors import BadArgument, BadSpec
 from benchbed.sweep.fingerprint import VERSIONS, fingerprint_of
 from benchbed.sweep.spec import Entry, Spec
+
+GAP = "\0"  # where a reason names the objectives
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ class Cell:
 
 
 def expand(spec: Spec) -> tuple[list[Cell], list[str]]:
-    """Return the cells of ``spec`` and a line for every combination that was left out.
+    """Return the cells of ``spec`` and a line for every reason why some were left out.
 
     Raises:
         BadSpec: some combination cannot work and the spec does not say ``impossible: skip``.
@@ -52,7 +54,7 @@ def expand(spec: Spec) -> tuple[list[Cell], list[str]]:
     built_estimator.cache_clear()  # a file of your own may have been edited since
     built_objective.cache_clear()
     cells: list[Cell] = []
-    impossible: dict[str, str] = {}  # what -> why
+    impossible: dict[str, list[str]] = {}  # why, with a gap for the objectives -> those
     estimators = list(_grid(spec.estimators))
     for entry in estimators:
         built_estimator(_key(entry))  # a bad setting is an error wherever it would be used
@@ -61,21 +63,26 @@ def expand(spec: Spec) -> tuple[list[Cell], list[str]]:
         for entry, samples in itertools.chain.from_iterable(_sampled(e, spec) for e in estimators):
             try:
                 estimator = _with_samples(entry, samples)
-                check_pair(objective, estimator)
-            except (BadArgument, IncompatiblePair) as error:
-                impossible[_pair(entry, samples, objective_entry, error)] = str(error)
+            except BadArgument as error:
+                impossible.setdefault(str(error), [])
+                continue
+            if reason := obstacle(objective, estimator):
+                fits = impossible.setdefault(f"{entry['name']} cannot work on {GAP}: {reason}", [])
+                fits.append(objective_entry["name"])
                 continue
             plain = {key: value for key, value in entry.items() if key != "samples"}
             source = _sources(objective_entry, plain)
             for seed in spec.seeds:
                 cells.append(_cell(spec, source, objective_entry, plain, estimator.samples, seed))
-    if impossible and (spec.impossible == "error" or not cells):
-        first, *others = impossible
-        more = f"; nor can {', '.join(others)}" if others else ""
+    lines = [
+        why.replace(GAP, ", ".join(dict.fromkeys(objectives)))
+        for why, objectives in impossible.items()
+    ]
+    if lines and (spec.impossible == "error" or not cells):
         advice = "take them out, or write 'impossible: skip'" if cells else "nothing is left to run"
-        raise BadSpec(f"{impossible[first]}{more}; {advice}")
+        raise BadSpec(f"{'; '.join(lines)}; {advice}")
     unique = {cell.id: cell for cell in cells}
-    return list(unique.values()), list(dict.fromkeys(impossible.values()))
+    return list(unique.values()), lines
 
 
 def check_device(device: str) -> None:
@@ -138,13 +145,6 @@ def _with_samples(entry: Entry, samples: int | None) -> Estimator:
             f"{estimator.samples}; pass samples=samples to Estimator"
         )
     return estimator
-
-
-def _pair(entry: Entry, samples: int | None, objective: Entry, error: Exception) -> str:
-    """Name a combination that cannot work; a bad setting fits no objective."""
-    if isinstance(error, IncompatiblePair):
-        return f"{entry['name']} on {objective['name']}"
-    return f"{entry['name']} with samples {samples}"
 
 
 def _sampled(entry: Entry, spec: Spec) -> Iterator[tuple[Entry, int | None]]:

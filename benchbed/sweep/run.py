@@ -26,7 +26,7 @@ class Outcome:
     kept: int = 0  # already there
     kept_nonfinite: int = 0  # of them, those whose draws were not all finite
     done: list[Done] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)  # combinations that cannot work
+    skipped: list[str] = field(default_factory=list)  # what cannot work, and why
     damaged: list[str] = field(default_factory=list)  # files that were measured again
     interrupted: bool = False
     seconds: float = 0.0
@@ -47,7 +47,7 @@ class Outcome:
         """Say it in one line that can be quoted."""
         parts = [f"{len(self.done)} measured in {self.seconds:.1f} s", f"{self.kept} already there"]
         if self.skipped:
-            parts.append(f"{len(self.skipped)} combinations skipped")
+            parts.append("some combinations skipped")
         if self.bad or self.kept_nonfinite:
             parts.append(f"{len(self.bad) + self.kept_nonfinite} failed or not finite")
         left = self.cells - self.kept - len(self.done)
