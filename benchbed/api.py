@@ -9,8 +9,10 @@ from typing import Any
 import pandas as pd
 
 from benchbed.analysis.table import table
-from benchbed.catalogue import build_estimator, build_objective, takes_samples
+from benchbed.arguments import at_least
+from benchbed.catalogue import build_estimator, build_objective, estimator_from, takes_samples
 from benchbed.contracts import Estimator, Objective
+from benchbed.errors import BadArgument
 from benchbed.measurement.cell import measure_cell
 from benchbed.records import Record
 
@@ -80,6 +82,9 @@ def compare(
 
     Args and errors as for ``measure``; returns one row for each estimator, in the order given.
     """
+    if isinstance(estimators, (str, Mapping)):
+        estimators = [estimators]
+    at_least("compare", "seeds", seeds, 1)
     target, problem = _objective(objective)
     records = []
     for number, like in enumerate(estimators):
@@ -108,18 +113,21 @@ def compare(
                     status="nonfinite" if lost else "ok",
                     message=f"{lost:,} draws were NaN or infinite" if lost else "",
                     facts=found.facts,
-                    cpu_ratios=found.cpu_ratios,
+                    cpu_ratios=found.times.cpu_ratios,
+                    seconds=found.times.seconds,
                     blocks=found.blocks,
                     exact=found.exact,
                 )
             )
+    if not records:
+        raise BadArgument("compare needs at least one estimator, got none")
     return table(records)
 
 
 def _objective(like: ObjectiveLike) -> tuple[dict[str, Any], Objective]:
     if isinstance(like, Objective):
         return {"name": like.name}, like
-    entry = {"name": like} if isinstance(like, str) else dict(like)
+    entry = _entry("objective", like)
     return entry, build_objective(**entry)
 
 
@@ -127,16 +135,35 @@ def _estimator(
     like: EstimatorLike, samples: int | None, number: int
 ) -> tuple[dict[str, Any], Estimator]:
     if isinstance(like, Estimator):
-        return {"name": like.name} | {k: str(v) for k, v in like.settings.items()}, like
-    if isinstance(like, (str, Mapping)):
-        entry = {"name": like} if isinstance(like, str) else dict(like)
-        wanted = entry
-        if samples is not None and "samples" not in entry and takes_samples(entry["name"]):
-            wanted = entry | {"samples": samples}
-        shown = {key: value for key, value in entry.items() if key != "samples"}
-        return shown, build_estimator(**wanted)
-    name = getattr(like, "__name__", f"estimator {number}")
-    return {"name": name}, Estimator(name, like, samples=samples or 1)
+        if samples not in (None, like.samples):
+            raise BadArgument(
+                f"{like.name} was built with samples {like.samples} and cannot be given {samples}; "
+                "leave samples out, or name the estimator"
+            )
+        return {"name": like.name} | dict(like.settings), like
+    if callable(like):
+        name = getattr(like, "__name__", f"estimator {number}")
+        given = {} if samples is None else {"samples": samples}
+        return {"name": name}, estimator_from(name, like, **given)
+    entry = _entry("estimator", like)
+    wanted = entry
+    if samples is not None and "samples" not in entry and takes_samples(entry["name"]):
+        wanted = entry | {"samples": samples}
+    return {key: value for key, value in entry.items() if key != "samples"}, build_estimator(
+        **wanted
+    )
+
+
+def _entry(kind: str, like: object) -> dict[str, Any]:
+    """Return name and settings, or say what can be given."""
+    if isinstance(like, str):
+        return {"name": like}
+    if isinstance(like, Mapping) and isinstance(like.get("name"), str):
+        return dict(like)
+    raise BadArgument(
+        f"{like!r} is no {kind}; give a name, a mapping such as {{'name': ..., settings}}, "
+        f"or an {kind.capitalize()}"
+    )
 
 
 def _fingerprint(objective: Objective) -> str:

@@ -80,14 +80,18 @@ def build_estimator(name: str, **settings: Any) -> Estimator:
     A function of your own is either a factory like those of the tables or, if its parameters are
     (objective, params, draws, noise), the draw function itself.
     """
-    factory = _find("estimator", name, ESTIMATORS)
-    if list(inspect.signature(factory).parameters)[:4] == ["objective", "params", "draws", "noise"]:
+    return estimator_from(name, _find("estimator", name, ESTIMATORS), **settings)
+
+
+def estimator_from(name: str, function: Callable[..., Any], **settings: Any) -> Estimator:
+    """Return the estimator that ``function`` makes, or is: a factory or a draw function."""
+    if list(settings_of(function))[:4] == ["objective", "params", "draws", "noise"]:
         if set(settings) - {"samples"}:
             raise BadArgument(
                 f"{name} is a draw function and takes no settings, got {', '.join(settings)}"
             )
-        return Estimator(name, factory, samples=int(settings.get("samples", 1)))
-    built: Estimator = _build("estimator", name, factory, settings, Estimator)
+        return Estimator(name, function, samples=int(settings.get("samples", 1)))
+    built: Estimator = _build("estimator", name, function, settings, Estimator)
     return built
 
 

@@ -73,6 +73,7 @@ class Record:
         message: why it is not ok.
         facts: exact counts and constants (evaluations, slopes, random numbers, promises, tuning).
         cpu_ratios: repeated ratios of CPU time per estimate to one row of the reference kernel.
+        seconds: with each of them, CPU and wall seconds of one estimate.
         blocks: the sums; None for a failed cell.
         exact: moments without sampling error, where the estimator's randomness is finite.
         provenance: hash of the surroundings the cell was measured in.
@@ -88,6 +89,7 @@ class Record:
     message: str = ""
     facts: dict[str, Any] = field(default_factory=dict)
     cpu_ratios: tuple[float, ...] = ()
+    seconds: tuple[tuple[float, float], ...] = ()
     blocks: Blocks | None = None
     exact: Exact | None = None
     provenance: str = ""

@@ -142,3 +142,42 @@ class TestMistakes:
         with pytest.raises(BenchbedError, match=says) as caught:
             measure(objective, estimator, **(QUICK | changes))
         assert "\n" not in str(caught.value)
+
+
+class TestMistakes:
+    """One line each: what was given, why it cannot work, what to type."""
+
+    @pytest.mark.parametrize(
+        ("call", "says"),
+        [
+            (lambda: compare("quadratic", [], **QUICK), "at least one estimator"),
+            (lambda: measure("quadratic", "exact", seeds=0, **QUICK), "seeds >= 1, got 0"),
+            (lambda: measure("quadratic", "exact", device="tpu9", **QUICK), "device tpu9"),
+            (lambda: measure("quadratic", {"temperature": 1}, **QUICK), "is no estimator"),
+            (lambda: measure(None, "exact", **QUICK), "None is no objective"),
+            (lambda: measure("quadratic", 3, **QUICK), "3 is no estimator"),
+            (lambda: measure("quadratic", "exact", **QUICK | {"timing": -1}), "timing >= 0"),
+            (lambda: measure("quadratic", "exact", **QUICK | {"draws": 3}), "draws"),
+            (
+                lambda: measure("quadratic", build_estimator("disarm"), samples=4, **QUICK),
+                "was built with samples 2",
+            ),
+        ],
+    )
+    def test_it_is_one_line(self, call, says):
+        with pytest.raises(BenchbedError) as caught:
+            call()
+        assert says in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_one_estimator_need_not_be_a_list(self):
+        assert list(compare("quadratic", "exact", **QUICK)["estimator"]) == ["exact"]
+
+    def test_a_factory_may_be_given_as_a_function(self):
+        from benchbed.estimators.leave_one_out import leave_one_out
+
+        frame = measure("quadratic", leave_one_out, samples=4, **QUICK)
+        assert frame["samples"].item() == 4
+
+    def test_draws_may_be_written_as_a_whole_float(self):
+        assert measure("quadratic", "exact", **QUICK | {"draws": 1e3})["draws"].item() == 1000

@@ -16,6 +16,7 @@ from benchbed.sweep.spec_file import parse_spec, read_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
+EXPERIMENTS = sorted((ROOT / "experiments").glob("*.yaml"))
 
 
 def block(kind: str) -> str:
@@ -60,7 +61,7 @@ def test_every_verb_and_exit_code_is_named():
         assert re.search(rf"\b{code.value}\b", README), code
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "experiments").glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: p.stem)
 def test_every_experiment_is_a_spec_named_like_its_file_with_a_question(path):
     spec = read_spec(path)
     assert spec.name == path.stem

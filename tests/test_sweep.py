@@ -176,7 +176,7 @@ class TestImpossible:
         wanted = spec(
             objectives=["quadratic", "golden_bits"], estimators=["reparameterization", "exact"]
         )
-        with pytest.raises(BadSpec, match="reparameterization cannot work on quadratic, golden_bits:"):
+        with pytest.raises(BadSpec, match="cannot work on quadratic, golden_bits:"):
             expand(wanted)
 
     def test_skip_leaves_them_out_and_lists_them(self, tmp_path):
@@ -213,7 +213,7 @@ class TestImpossible:
         assert not list(tmp_path.iterdir())
 
     def test_a_device_that_is_not_there(self):
-        with pytest.raises(BadSpec, match=r"cuda:77 cannot be used here .*device: cpu"):
+        with pytest.raises(BadArgument, match=r"cuda:77 cannot be used here .*write cpu"):
             expand(spec(device="cuda:77"))
 
     def test_a_factory_that_forgets_its_samples(self, yours):

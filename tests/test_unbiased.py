@@ -120,8 +120,7 @@ def _relaxed_mean(logit: float, hard: bool, temperature: float, family: str) -> 
 
     parts = [-40, -logit - 5, -logit, -logit + 5, 40]
     return sum(
-        integrate.quad(integrand, a, b, epsabs=1e-12)[0]
-        for a, b in itertools.pairwise(parts)
+        integrate.quad(integrand, a, b, epsabs=1e-12)[0] for a, b in itertools.pairwise(parts)
     )
 
 

@@ -22,7 +22,7 @@ INTERVALS = (
     "mse",  # of one estimate
     "snr",  # |E g| / sqrt(variance)
     "cosine",  # of the mean of all draws
-    "cpu_us",  # CPU microseconds an estimate, one thread
+    "cpu_us",  # CPU microseconds an estimate, one thread; from the timing pass if there was one
     "wall_us",
     "cpu_ratio",  # CPU time of an estimate / of one row of the reference kernel
     "variance_x_evaluations",  # work-normalized by calls of J
@@ -117,8 +117,9 @@ def _numbers(records: list[Record], tuned: bool) -> dict[str, Any]:
         for name in ("variance", "mse", "snr"):
             intervals[name] = over_seeds([getattr(s, name) for s in each], log=True)
     ratios = [ratio for record in records for ratio in record.cpu_ratios]
-    intervals["cpu_us"] = whole.cpu.scaled(1e6)
-    intervals["wall_us"] = whole.wall.scaled(1e6)
+    seconds = np.array([pair for record in records for pair in record.seconds])
+    cpu, wall = map(of_log_mean, seconds.T) if len(seconds) else (whole.cpu, whole.wall)
+    intervals["cpu_us"], intervals["wall_us"] = cpu.scaled(1e6), wall.scaled(1e6)
     intervals["cpu_ratio"] = of_log_mean(np.array(ratios, dtype=np.float64))
     evaluations = float(records[0].facts.get("evaluations", math.nan))
     intervals["variance_x_evaluations"] = intervals["variance"].scaled(evaluations)

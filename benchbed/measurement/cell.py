@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective, check_pair
 from benchbed.errors import BadArgument, BrokenContract
 from benchbed.measurement.exact_moments import exact_moments
 from benchbed.measurement.moments import BlockSums
 from benchbed.measurement.reference import VERSION
-from benchbed.measurement.timing import cpu_ratios
+from benchbed.measurement.timing import NOT_TIMED, Times, time_draws
 from benchbed.records import Blocks, Exact
 from benchbed.rng import Noise
 
@@ -32,7 +33,7 @@ class Measured:
     blocks: Blocks
     exact: Exact | None
     facts: dict[str, object]
-    cpu_ratios: tuple[float, ...]
+    times: Times
 
 
 def chunk_draws(objective: Objective, estimator: Estimator) -> int:
@@ -43,9 +44,7 @@ def chunk_draws(objective: Objective, estimator: Estimator) -> int:
     """
     values = max(1, objective.params.numel() * estimator.samples)
     if objective.jacobian is not None:
-        values = max(
-            values, objective.jacobian[..., :].reshape(objective.params.numel(), -1).shape[1]
-        )
+        values = max(values, objective.jacobian.shape[-1])
     return int(min(2**14, max(64, 2 ** round(np.log2(CHUNK_VALUES / values)))))
 
 
@@ -72,14 +71,16 @@ def measure_cell(
         blocks: independent streams; intervals come from their spread.
         dtype: of the draws, float32 or float64. Sums are float64 always.
         device: where to draw.
-        timing: alternations with the reference kernel; 0 leaves ``cpu_ratios`` empty.
+        timing: alternations with the reference kernel; 0 for none.
 
     Raises:
         IncompatiblePair: the estimator cannot work on this objective.
         BrokenContract: it returned something other than [draws, *params.shape] in params' dtype.
     """
     check_pair(objective, estimator)
-    if draws < 2 * blocks or blocks < 2:
+    at_least("a measurement", "seed", seed, 0)
+    at_least("a measurement", "timing", timing, 0)
+    if int(draws) != draws or draws < 2 * blocks or blocks < 2:
         raise BadArgument(
             f"{draws} draws in {blocks} blocks cannot give an interval; "
             f"use at least 2 blocks of 2 draws, such as draws: {max(2 * blocks, 4)}"
@@ -99,14 +100,14 @@ def measure_cell(
         chunk = chunk_draws(objective, frozen)
         kept = [
             _block(objective, frozen, params, centre, size, chunk, root.child("block", number))
-            for number, size in enumerate(_sizes(draws, blocks))
+            for number, size in enumerate(_sizes(int(draws), blocks))
         ]
         probe = root.child("timing")
 
         def draw_chunk() -> object:
             return frozen.draw(objective, params, chunk, probe)
 
-        ratios = cpu_ratios(draw_chunk, chunk, timing) if timing else ()
+        times = time_draws(draw_chunk, chunk, timing) if timing else NOT_TIMED
         facts: dict[str, object] = {
             "evaluations": frozen.evaluations_on(objective),
             "slopes": frozen.slopes,
@@ -122,16 +123,17 @@ def measure_cell(
             "parameters": objective.params.numel(),
         }
         return Measured(
-            _stack(kept, exact_gradient), exact_moments(objective, frozen), facts, ratios
+            _stack(kept, exact_gradient), exact_moments(objective, frozen), facts, times
         )
 
 
 def check_device(device: str) -> None:
-    """Raise BadArgument unless torch can draw on ``device`` here."""
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise BadArgument(f"device '{device}' is not there: torch sees no CUDA; write device: cpu")
-    if device != "cpu" and torch.device(device).type not in ("cpu", "cuda"):
-        raise BadArgument(f"device '{device}' is not supported; write cpu, cuda or cuda:1")
+    """Raise BadArgument unless torch can put something on ``device`` here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        why = str(error).partition("\n")[0]
+        raise BadArgument(f"device {device} cannot be used here ({why}); write cpu") from None
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ def decode(text: str, blob: bytes | None, name: str) -> Record:
             raise UnusableResults(f"{name} was written by another version of benchbed; re-run it")
         checksum = raw.pop("arrays")
         raw["cpu_ratios"] = tuple(raw["cpu_ratios"])
+        raw["seconds"] = tuple((cpu, wall) for cpu, wall in raw["seconds"])
         record = Record(**raw)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UnusableResults(

@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from benchbed.catalogue import (
     ESTIMATORS,
     OBJECTIVES,
@@ -21,6 +19,7 @@ from benchbed.catalogue import (
 )
 from benchbed.contracts import Estimator, Objective, obstacle
 from benchbed.errors import BadArgument, BadSpec
+from benchbed.measurement.cell import check_device
 from benchbed.sweep.fingerprint import VERSIONS, fingerprint_of
 from benchbed.sweep.spec import Entry, Spec
 
@@ -83,15 +82,6 @@ def expand(spec: Spec) -> tuple[list[Cell], list[str]]:
         raise BadSpec(f"{'; '.join(lines)}; {advice}")
     unique = {cell.id: cell for cell in cells}
     return list(unique.values()), lines
-
-
-def check_device(device: str) -> None:
-    """Raise BadSpec unless torch can put something on ``device``."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        why = str(error).partition("\n")[0]
-        raise BadSpec(f"device {device} cannot be used here ({why}); write 'device: cpu'") from None
 
 
 @functools.lru_cache(maxsize=64)

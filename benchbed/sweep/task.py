@@ -70,7 +70,8 @@ def _measured(cell: Cell, timing: int) -> Record:
         failed(cell, message),
         status="nonfinite" if lost else "ok",
         facts=found.facts,
-        cpu_ratios=found.cpu_ratios,
+        cpu_ratios=found.times.cpu_ratios,
+        seconds=found.times.seconds,
         blocks=found.blocks,
         exact=found.exact,
     )
