@@ -144,7 +144,7 @@ class TestMistakes:
         assert "\n" not in str(caught.value)
 
 
-class TestMistakes:
+class TestMoreMistakes:
     """One line each: what was given, why it cannot work, what to type."""
 
     @pytest.mark.parametrize(
