@@ -155,6 +155,14 @@ class TestLayout:
 
 
 class TestLaw:
+    @pytest.mark.parametrize("law", LAWS)
+    def test_law_number_by_number(self, law):
+        """The inverse CDF of the same uniforms: an error of scale too small for the test below."""
+        u = Noise(13, "same", dtype=torch.float64).uniform(1_000).numpy()
+        drawn = getattr(Noise(13, "same", dtype=torch.float64), law)(1_000).numpy()
+        inverse = LAWS[law].isf if law == "exponential" else LAWS[law].ppf  # -log u, not -log1p(-u)
+        np.testing.assert_allclose(drawn, inverse(u), rtol=1e-11, atol=1e-13)
+
     @BOTH
     @pytest.mark.parametrize("law", LAWS)
     def test_law(self, law, dtype):

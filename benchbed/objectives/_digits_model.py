@@ -19,7 +19,6 @@ from torch import Tensor
 from benchbed.families import BERNOULLI, CATEGORICAL
 from benchbed.rng import Noise
 
-RECIPE = 1  # bump when the same settings start to give other weights
 PIXELS, ENCODER_HIDDEN, DECODER_HIDDEN = 64, 16, 32
 EVENT = {"bernoulli": (8,), "categorical": (2, 10)}
 
@@ -85,7 +84,8 @@ def digits_model(latents: str, steps: int) -> DigitsModel:
     start = _initial(latents)
     if steps == 0:
         return start
-    recipe = f"digits {RECIPE} {latents} {steps} torch {torch.__version__}"
+    source = Path(__file__).read_text()  # an edited recipe is another recipe
+    recipe = f"{source} {latents} {steps} torch {torch.__version__}"
     path = cache_folder() / f"digits-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npz"
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:
@@ -154,7 +154,11 @@ def _save(path: Path, model: DigitsModel) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            np.savez(file, encoder=model.encoder.numpy(), decoder=model.decoder.numpy())
-        os.replace(file.name, path)
+            try:
+                np.savez(file, encoder=model.encoder.numpy(), decoder=model.decoder.numpy())
+                os.replace(file.name, path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
     except OSError:
         return
