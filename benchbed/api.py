@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchbed.analysis.table import table
+from benchbed.analysis.table import frame_of
 from benchbed.arguments import at_least
 from benchbed.catalogue import build_estimator, build_objective, estimator_from, takes_samples
 from benchbed.contracts import Estimator, Objective
@@ -86,9 +86,10 @@ def compare(
         estimators = [estimators]
     at_least("compare", "seeds", seeds, 1)
     target, problem = _objective(objective)
-    records = []
+    groups = []
     for number, like in enumerate(estimators):
         entry, estimator = _estimator(like, samples, number)
+        records = []
         for seed in range(seeds):
             found = measure_cell(
                 problem,
@@ -119,9 +120,10 @@ def compare(
                     exact=found.exact,
                 )
             )
-    if not records:
+        groups.append(records)  # apart: two that look alike must not be pooled
+    if not groups:
         raise BadArgument("compare needs at least one estimator, got none")
-    return table(records)
+    return frame_of(groups)
 
 
 def _objective(like: ObjectiveLike) -> tuple[dict[str, Any], Objective]:

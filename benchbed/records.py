@@ -68,7 +68,7 @@ class Record:
         estimator: name and settings, as asked for.
         samples: z in one estimate.
         seed: of this cell.
-        address: all else that decides the numbers (draws, blocks, chunk, dtype, device, ...).
+        address: all else that decides the numbers (draws, blocks, dtype, device, source, ...).
         status: ``ok``, ``nonfinite`` or ``failed``.
         message: why it is not ok.
         facts: exact counts and constants (evaluations, slopes, random numbers, promises, tuning).

@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import stats
 
 from benchbed.analysis.intervals import (
+    LEVEL,
     NOTHING,
     Interval,
     jackknife,
@@ -104,10 +106,6 @@ def summarize(blocks: Blocks) -> Summary:
         make = log_jackknife if log else jackknife
         return make(float(statistic(whole)), statistic(without))
 
-    def bias_squared(t: _Totals) -> Array:
-        squared: Array = np.square(t.error).sum(-1) - t.variance / t.count
-        return squared
-
     def relative(squared: float) -> float:
         return math.sqrt(max(squared, 0.0)) / norm if norm else math.nan
 
@@ -127,7 +125,7 @@ def summarize(blocks: Blocks) -> Summary:
     return Summary(
         draws=draws,
         gradient_norm=norm,
-        bias=_from_zero(interval(bias_squared)).map(relative),
+        bias=bias_squared(blocks).map(relative),
         variance=Interval(0.0, 0.0, 0.0) if zero else interval(lambda t: t.variance, log=True),
         mse=interval(lambda t: t.distance / t.count, log=True),
         snr=NOTHING if zero else interval(snr),
@@ -144,14 +142,29 @@ def summarize(blocks: Blocks) -> Summary:
     )
 
 
-def _from_zero(squared: Interval) -> Interval:
-    """Keep the half-width round an estimate of a square that fell below 0.
+def bias_squared(blocks: Blocks, level: float = LEVEL) -> Interval:
+    """Return |E g - exact|^2, debiased by its own sampling variance, with its interval.
 
-    The debiased square is negative half the time where there is no bias; the interval then starts
-    at 0 and keeps its length, rather than vanish.
+    The debiased square D of a mean error with covariance C has variance 4 x l + 2 tr C^2, where x
+    is the true square and l the variance along it. The interval holds every x with
+    (x - D)^2 <= t^2 (4 x l + 2 tr C^2): using the observed D for x in the variance would make it
+    too short whenever D came out small.
     """
-    start = max(squared.value, 0.0)
-    return Interval(start, squared.low, start + squared.high - squared.value)
+    whole, _ = _totals(blocks)
+    count = len(blocks.count)
+    mean = whole.error  # [p]
+    value = float(mean @ mean - whole.variance / whole.count)
+    spread = (blocks.first - mean * blocks.count[:, None]) * count / whole.count  # [B, p]
+    gram = spread @ spread.T / (count * (count - 1))  # its squares add up to tr C^2
+    size = float(mean @ mean)
+    along = spread @ mean / math.sqrt(size) if size > 0 else np.zeros(count)
+    variance = float(np.square(along).sum()) / (count * (count - 1))
+    rest = 2 * float(np.square(gram).sum())
+    t2 = float(stats.t.ppf((1 + level) / 2, count - 1)) ** 2
+    middle = max(value, 0.0) + 2 * t2 * variance
+    product = max(value, 0.0) ** 2 - t2 * rest
+    half = math.sqrt(max(middle**2 - product, 0.0))
+    return Interval(max(value, 0.0), middle - half if product > 0 else 0.0, middle + half)
 
 
 def _totals(blocks: Blocks) -> tuple[_Totals, _Totals]:

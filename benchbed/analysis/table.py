@@ -70,9 +70,16 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     """
     groups: dict[str, list[Record]] = {}
     for record in records:
-        key = json.dumps([record.objective, record.estimator, record.samples], sort_keys=True)
+        setting = {key: record.address.get(key) for key in ("draws", "blocks", "dtype", "device")}
+        parts = [record.objective, record.estimator, record.samples, setting]
+        key = json.dumps(parts, sort_keys=True)
         groups.setdefault(key, []).append(record)
-    frame = pd.DataFrame([_row(group) for group in groups.values()])
+    return frame_of(groups.values())
+
+
+def frame_of(groups: Iterable[list[Record]]) -> pd.DataFrame:
+    """Return one row per group of records, which differ in their seed alone."""
+    frame = pd.DataFrame([_row(group) for group in groups])
     for column in COLUMNS:  # also where no cell has any numbers
         if column not in frame:
             frame[column] = math.nan

@@ -63,7 +63,9 @@ def constant_baseline(
             baseline = baseline + (share * cost).sum(0)
             weight = weight + share.sum(0)
             spent += len(z)
-        return _frozen(samples, kind, baseline / weight, spent)
+        # A variable so sure that its score is 0 everywhere needs no baseline.
+        settled = torch.where(weight > 0, baseline / weight, torch.zeros_like(baseline))
+        return _frozen(samples, kind, settled, spent)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         del objective, params, draws, noise

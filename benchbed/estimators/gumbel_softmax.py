@@ -41,4 +41,5 @@ def gumbel_softmax(samples: int = 1, temperature: float = 0.5) -> Estimator:
         needs=frozenset({"differentiable", "relaxed"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Jang et al. 2017; Maddison et al. 2017",
+        settings={"temperature": temperature},
     )

@@ -54,7 +54,10 @@ def _parts(
     family = objective.family
     assert family.conditional_path is not None
     path = family.path(params, draws, samples, temperature, noise)  # z, and b = hard
-    twin = family.conditional_path(params, path.hard, temperature, noise)  # zt given b
+    # A stream of its own, so that z goes on sharing its noise with other estimators.
+    apart = noise.child("twin", noise.drawn)
+    twin = family.conditional_path(params, path.hard, temperature, apart)  # zt given b
+    noise.drawn += apart.drawn
     score = family.score(params, path.hard)  # [draws, samples, *params]
     at_b = objective.evaluate(path.hard, params)
     at_z = objective.evaluate(path.soft, params, slope=True)

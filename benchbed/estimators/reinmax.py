@@ -56,5 +56,6 @@ def reinmax(samples: int = 1, temperature: float = 1.0) -> Estimator:
         needs=frozenset({"differentiable"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Liu et al. 2023",
+        settings={"temperature": temperature},
         finite=finite_in_z(estimate, replicates=samples),
     )

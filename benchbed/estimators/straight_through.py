@@ -52,5 +52,6 @@ def straight_through(samples: int = 1, temperature: float = 1.0) -> Estimator:
         needs=frozenset({"differentiable"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Bengio et al. 2013",
+        settings={"temperature": temperature},
         finite=finite_in_z(estimate, replicates=samples),
     )

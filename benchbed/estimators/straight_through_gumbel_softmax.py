@@ -40,4 +40,5 @@ def straight_through_gumbel_softmax(samples: int = 1, temperature: float = 0.5) 
         needs=frozenset({"differentiable"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Jang et al. 2017",
+        settings={"temperature": temperature},
     )

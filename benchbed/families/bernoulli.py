@@ -9,8 +9,6 @@ from torch import Tensor
 from benchbed.contracts import Family, Path
 from benchbed.rng import Noise
 
-NUMBERS_VERSION = 1  # bump when the same noise starts to give other samples
-
 
 def sample(params: Tensor, draws: int, samples: int, noise: Noise) -> Tensor:
     """Draw z = 1[u > 1 - p] with one uniform a variable, [draws, samples, *items, d]."""
@@ -20,12 +18,13 @@ def sample(params: Tensor, draws: int, samples: int, noise: Noise) -> Tensor:
 
 def log_prob(params: Tensor, z: Tensor) -> Tensor:
     """Return log q(z), summed over the d variables; extended off the corners as <z, log pi>."""
-    return (z * params - F.softplus(params)).sum(-1)
+    # Not z * params - softplus(params): its derivative loses all digits for large logits.
+    return (z * F.logsigmoid(params) + (1 - z) * F.logsigmoid(-params)).sum(-1)
 
 
 def score(params: Tensor, z: Tensor) -> Tensor:
-    """Return d log q / d logits = z - p."""
-    return z - params.sigmoid()
+    """Return d log q / d logits = z - p, without the cancellation in 1 - p at large logits."""
+    return torch.lerp(-params.sigmoid(), torch.sigmoid(-params), z)
 
 
 def mean(params: Tensor) -> Tensor:

@@ -9,13 +9,12 @@ from benchbed.contracts import Family, Path
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
-NUMBERS_VERSION = 1  # bump when the same noise starts to give other samples
-
 
 def sample(params: Tensor, draws: int, samples: int, noise: Noise) -> Tensor:
     """Draw one-hot z by the inverse CDF of one uniform a variable."""
     u = draws_last(noise.uniform(draws, samples, *params.shape[:-1]))  # [s, *items, d, n]
-    cdf = params.softmax(-1).cumsum(-1)[..., :-1, None]  # [*items, d, K - 1, 1]
+    # Monotone also where a parallel sum rounds: a category's share is never negative.
+    cdf = params.softmax(-1).cumsum(-1).cummax(-1).values[..., :-1, None]  # [*items, d, K - 1, 1]
     above = (u.unsqueeze(-2) >= cdf).to(params.dtype)  # [s, *items, d, K - 1, n]
     z = torch.empty(*u.shape[:-1], params.shape[-1], u.shape[-1]).to(params)
     # Above the first k boundaries and not above the next one: category k.

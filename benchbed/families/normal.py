@@ -10,8 +10,6 @@ from torch import Tensor
 from benchbed.contracts import Family, Path
 from benchbed.rng import Noise
 
-NUMBERS_VERSION = 1  # bump when the same noise starts to give other samples
-
 
 def unpack(params: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean and the scale (not its logarithm), each [..., d]."""

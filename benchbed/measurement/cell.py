@@ -21,7 +21,6 @@ from benchbed.measurement.timing import NOT_TIMED, Times, time_draws
 from benchbed.records import Blocks, Exact
 from benchbed.rng import Noise
 
-NUMBERS_VERSION = 1  # bump when the same cell starts to give other numbers
 CHUNK_VALUES = 327_680  # numbers in one chunk of noise: 4,096 draws of 8 x 10
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -45,7 +44,7 @@ def chunk_draws(objective: Objective, estimator: Estimator) -> int:
     values = max(1, objective.params.numel() * estimator.samples)
     if objective.jacobian is not None:
         values = max(values, objective.jacobian.shape[-1])
-    return int(min(2**14, max(64, 2 ** round(np.log2(CHUNK_VALUES / values)))))
+    return int(min(2**14, max(1, 2 ** round(np.log2(CHUNK_VALUES / values)))))
 
 
 def measure_cell(

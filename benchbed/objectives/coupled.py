@@ -46,7 +46,7 @@ def coupled(
 
     def value(params: Tensor) -> Tensor:
         p = params.sigmoid()  # bits are independent and b^2 = b: only the diagonal is special
-        off = form - form.diag().diag()
-        return p @ (slopes + form.diag()) + p @ off @ p + 1.5 * p[:3].prod()
+        off, single = (form - form.diag().diag()).to(p), (slopes + form.diag()).to(p)
+        return p @ single + p @ off @ p + 1.5 * p[:3].prod()
 
     return Objective("coupled", BERNOULLI, params, cost, value, gradient_of(value))

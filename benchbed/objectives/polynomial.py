@@ -58,7 +58,7 @@ def polynomial(
         return corners(z)
 
     def value(params: Tensor) -> Tensor:
-        return (params.softmax(-1) @ power(places)).mean()
+        return (params.softmax(-1) @ power(places).to(params)).mean()
 
     return Objective(
         "polynomial",

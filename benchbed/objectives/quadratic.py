@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from benchbed.arguments import at_least
@@ -51,8 +52,7 @@ def quadratic(
         return scale * (p * (1 - target) ** 2 + (1 - p) * target**2).sum()
 
     def gradient(params: Tensor) -> Tensor:
-        p = params.double().sigmoid()
-        return scale * (1 - 2 * target) * p * (1 - p)
+        return scale * (1 - 2 * target) * params.sigmoid() * torch.sigmoid(-params)
 
     return Objective(
         "quadratic", BERNOULLI, params, cost, value, gradient, citation="Tucker et al. 2017"

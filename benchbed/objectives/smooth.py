@@ -60,7 +60,7 @@ def smooth(
     def value(params: Tensor) -> Tensor:
         probs = params.softmax(-1)
         flat = probs.flatten()
-        growth = (probs * exponent.reshape(params.shape).exp()).sum(-1).prod()
-        return flat @ (slopes + form.diag()) + flat @ between @ flat + growth
+        growth = (probs * exponent.to(params).reshape(params.shape).exp()).sum(-1).prod()
+        return flat @ (slopes + form.diag()).to(flat) + flat @ between.to(flat) @ flat + growth
 
     return Objective("smooth", CATEGORICAL, params, cost, value, gradient_of(value))

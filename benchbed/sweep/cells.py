@@ -20,7 +20,7 @@ from benchbed.catalogue import (
 from benchbed.contracts import Estimator, Objective, obstacle
 from benchbed.errors import BadArgument, BadSpec
 from benchbed.measurement.cell import check_device
-from benchbed.sweep.fingerprint import VERSIONS, fingerprint_of
+from benchbed.sweep.fingerprint import fingerprint_of, foundations
 from benchbed.sweep.spec import Entry, Spec
 
 GAP = "\0"  # where a reason names the objectives
@@ -163,7 +163,7 @@ def _cell(
         "dtype": spec.dtype,
         "device": spec.device,
         "independent": spec.independent,
-        "versions": VERSIONS,
+        "foundations": foundations(),
         "source": source,
     }
     everything = _key([objective, estimator, samples, seed, address])

@@ -1,7 +1,8 @@
-"""What an estimator's or objective's numbers depend on in its source, as one hash.
+"""What a cell's numbers depend on in source and libraries, as hashes.
 
-The syntax tree without comments and docstrings, with the first-party modules it imports. The
-foundations, whose edits seldom move a number, carry a ``NUMBERS_VERSION`` bumped by hand instead.
+The syntax tree without comments and docstrings of an estimator's or objective's file, with every
+file of the project, or beside your own, that it imports; of the measurement; and the versions of
+torch and numpy. An edited estimator is measured again, a comment stales nothing.
 """
 
 from __future__ import annotations
@@ -11,24 +12,24 @@ import functools
 import hashlib
 import importlib.util
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
-from benchbed import rng
 from benchbed.errors import UnknownName
-from benchbed.families import bernoulli, categorical, normal
-from benchbed.measurement import cell, moments
 
 ROOT = Path(__file__).resolve().parents[1]
-FOLLOWED = ("benchbed.estimators.", "benchbed.objectives.", "benchbed.enumeration")
+MEASUREMENT = ("cell.py", "moments.py", "exact_moments.py")
+WITHOUT_NUMBERS = {"errors.py", "arguments.py"}  # messages and refusals
 
-VERSIONS = {
-    "rng": rng.NUMBERS_VERSION,
-    "bernoulli": bernoulli.NUMBERS_VERSION,
-    "categorical": categorical.NUMBERS_VERSION,
-    "normal": normal.NUMBERS_VERSION,
-    "moments": moments.NUMBERS_VERSION,
-    "cell": cell.NUMBERS_VERSION,
-}
+
+@functools.cache
+def foundations() -> dict[str, str]:
+    """Return what every cell depends on: the measurement's source, torch and numpy."""
+    parts = [_of_file(ROOT / "measurement" / name) for name in MEASUREMENT]
+    return {
+        "measurement": hashlib.sha256("".join(parts).encode()).hexdigest()[:16],
+        **{name: metadata.version(name) for name in ("torch", "numpy")},
+    }
 
 
 def fingerprint_of(name: str, module: str) -> str:
@@ -70,9 +71,18 @@ def _reach(start: Path) -> set[Path]:
             continue
         seen.add(path)
         for name in _imported(path):
-            home = ROOT.parent if name.startswith(FOLLOWED) else path.parent  # yours: beside it
-            waiting.append(home / f"{name.replace('.', '/')}.py")
-    return seen
+            waiting.extend(_places(name, path))
+    return {path for path in seen if path.name not in WITHOUT_NUMBERS or ROOT not in path.parents}
+
+
+def _places(name: str, importer: Path) -> Iterator[Path]:
+    """Yield where a first-party module of that name may lie: the project's, or near ``importer``."""
+    inside = name.partition(".")[0] == ROOT.name
+    folders = [ROOT.parent] if inside else [importer.parent, *importer.parent.resolve().parents[:3]]
+    for folder in folders:
+        stem = folder / name.replace(".", "/")
+        yield stem.with_name(f"{stem.name}.py")
+        yield stem / "__init__.py"
 
 
 def _imported(path: Path) -> Iterator[str]:
