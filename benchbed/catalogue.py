@@ -197,7 +197,10 @@ def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Call
     if name in table:
         return table[name]
     if ":" not in name:
-        raise unknown_name(kind, name, table, f"'benchbed list {kind}s' shows them all")
+        advice = f"'benchbed list {kind}s' shows them all"
+        if name.endswith(".py"):
+            advice = f"for a function of your own write {name}:ITS_NAME"
+        raise unknown_name(kind, name, table, advice)
     place, _, attribute = name.rpartition(":")
     module = _module(kind, name, place)
     found = getattr(module, attribute, None)
@@ -210,6 +213,11 @@ def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Call
 
 
 def _module(kind: str, name: str, place: str) -> ModuleType:
+    if place.endswith(".py") and not Path(place).is_file():
+        raise UnknownName(
+            f"{kind} '{name}': there is no file {Path(place).resolve()}; "
+            "paths are relative to where you run benchbed"
+        )
     try:
         if not place.endswith(".py"):
             return importlib.import_module(place)

@@ -64,5 +64,5 @@ def unknown_name(kind: str, given: str, known: Iterable[str], advice: str) -> Un
 
 def nearest(given: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` or an empty string."""
-    match = difflib.get_close_matches(given, list(known), n=1, cutoff=0.5)
+    match = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
     return f", did you mean '{match[0]}'?" if match else ""

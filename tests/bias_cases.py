@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from panel import blocks_of, estimator, fresh_blocks, objective
 
-from benchbed.analysis.bias import Verdict, judge
+from benchbed.analysis.verdict import Verdict, judge
 from benchbed.contracts import Estimator
 from benchbed.records import Blocks
 from benchbed.rng import Noise
@@ -49,4 +49,5 @@ def judged(draws: Mapping[tuple[str, str], int], shrink: float = 0.0) -> dict[st
         where, which = names[name]
         return fresh_blocks(objective(where), methods[name], draws[where, which], SEED)
 
-    return judge(cells, remeasure)
+    certain = {name for name, (_, which) in names.items() if which == "exact"}
+    return judge(cells, remeasure, certain=certain)

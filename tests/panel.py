@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from benchbed.analysis.bias import CONFIRM_FACTOR
+from benchbed.analysis.verdict import CONFIRM_FACTOR
 from benchbed.catalogue import build_estimator, build_objective
 from benchbed.contracts import Estimator, Objective, check_pair
 from benchbed.errors import IncompatiblePair
@@ -76,12 +76,16 @@ def pairs() -> list[tuple[str, str]]:
     return [(o, e) for o in OBJECTIVES for e in ESTIMATORS if fits(objective(o), estimator(e))]
 
 
-def blocks_of(problem: Objective, method: Estimator, draws: int, seed: int) -> Blocks:
+def blocks_of(
+    problem: Objective, method: Estimator, draws: int, seed: int, dtype: str = "float32"
+) -> Blocks:
     """Measure without timing and return the block sums."""
-    found = measure_cell(problem, method, draws=draws, seed=seed, address=(problem.name,), timing=0)
+    found = measure_cell(
+        problem, method, draws=draws, seed=seed, address=(problem.name,), timing=0, dtype=dtype
+    )
     return found.blocks
 
 
 def fresh_blocks(problem: Objective, method: Estimator, draws: int, seed: int) -> Blocks:
-    """Measure again for the confirming run: another seed, more draws."""
-    return blocks_of(problem, method, CONFIRM_FACTOR * draws, seed + 1_000)
+    """Measure again for the confirming run: another seed, more draws, no float32 rounding."""
+    return blocks_of(problem, method, CONFIRM_FACTOR * draws, seed + 1_000, "float64")

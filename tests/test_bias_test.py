@@ -8,14 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from benchbed.analysis.bias import (
-    holm,
-    judge,
-    predicted_power,
-    screen,
-    sign_flip,
-    visible_shrink,
-)
+from benchbed.analysis.bias import predicted_power, screen, sign_flip, visible_shrink
+from benchbed.analysis.verdict import holm, judge
 from benchbed.records import Blocks
 
 

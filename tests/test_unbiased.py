@@ -18,7 +18,8 @@ from panel import OBJECTIVES, blocks_of, estimator, fresh_blocks, objective, pai
 from scipy import integrate
 from torch import Tensor
 
-from benchbed.analysis.bias import SHRINK, judge, predicted_power, visible_shrink
+from benchbed.analysis.bias import predicted_power, visible_shrink
+from benchbed.analysis.verdict import SHRINK, judge
 from benchbed.catalogue import build_estimator, build_objective
 from benchbed.contracts import Path
 from benchbed.families.categorical import softmax_vjp

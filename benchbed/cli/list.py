@@ -23,4 +23,4 @@ def list_(kind: str, objective: str | None, as_json: bool) -> None:
         settings = ", ".join(
             key if value is None else f"{key}={value}" for key, value in row["settings"].items()
         )
-        click.echo(f"{row['name']}({settings})\n    {row['summary']}")
+        click.echo(f"{row['name']}({settings})\n    {row['summary'].replace('``', '')}")

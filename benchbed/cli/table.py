@@ -25,5 +25,9 @@ def table(results: str, style: str) -> None:
     click.echo(frame.to_csv(index=False) if style == "csv" else markdown(frame), nl=False)
     bad = int((frame["status"] != "ok").sum())
     if missing or bad:
-        click.echo(f"{results}: {missing} cells missing, {bad} rows failed or not finite", err=True)
+        click.echo(
+            f"{results}: {missing} cells missing or damaged, {bad} rows failed or not finite; "
+            "'benchbed run SPEC' measures them again",
+            err=True,
+        )
         raise Exit(int(ExitCode.INCOMPLETE))

@@ -77,7 +77,7 @@ class BlockSums:
 
 
 def _power_of_two_near(error: Tensor) -> float:
-    """Return 1 / (the size of a typical error), rounded to a power of two; 1 where there is none."""
+    """Return 1 / (a typical error) rounded to a power of two, or 1 where there is none."""
     finite = error[torch.isfinite(error)].double()
     size = float(finite.square().mean().sqrt()) if finite.numel() else 0.0
     if not 0 < size < math.inf:

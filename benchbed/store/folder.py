@@ -62,7 +62,11 @@ class Results:
             UnusableResults: it is missing, foreign or damaged.
         """
         if not self.path.is_dir():
-            raise UnusableResults(f"{self.path} does not exist; 'benchbed run SPEC' makes results")
+            what = "is a file" if self.path.exists() else "does not exist"
+            raise UnusableResults(
+                f"{self.path} {what}; name a sweep's folder, such as results/quick, "
+                "which 'benchbed run SPEC' makes"
+            )
         try:
             found = json.loads((self.path / MARK).read_text())
             found.pop("benchbed")
@@ -70,9 +74,12 @@ class Results:
             if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
                 raise ValueError("its cells are not a list of names")
         except FileNotFoundError:
-            raise UnusableResults(
-                f"{self.path} was not made by benchbed: it has no {MARK}; name a results folder"
-            ) from None
+            inside = sorted(str(mark.parent) for mark in self.path.glob(f"*/{MARK}"))
+            if inside:
+                advice = f"it holds sweeps; name one of {', '.join(inside)}"
+            else:
+                advice = "it was not made by benchbed; name a sweep's folder, such as results/quick"
+            raise UnusableResults(f"{self.path} has no {MARK}: {advice}") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnusableResults(
                 f"{self.path / MARK} is damaged ({error}); run the sweep again to mend it"

@@ -48,10 +48,11 @@ def inventory(results: Path) -> list[Line]:
     """Return a line for every sweep under ``results``; other folders are passed over."""
     if not results.is_dir():
         return []
-    return [_line(path) for path in sorted(results.iterdir()) if (path / MARK).exists()]
+    return [state(path) for path in sorted(results.iterdir()) if (path / MARK).exists()]
 
 
-def _line(path: Path) -> Line:
+def state(path: Path) -> Line:
+    """Return what one sweep's folder holds."""
     store = Results(path)
     try:
         cells = store.sweep()["cells"]

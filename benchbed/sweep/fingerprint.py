@@ -76,7 +76,7 @@ def _reach(start: Path) -> set[Path]:
 
 
 def _places(name: str, importer: Path) -> Iterator[Path]:
-    """Yield where a first-party module of that name may lie: the project's, or near ``importer``."""
+    """Yield where a module may lie if it is the project's, or yours near ``importer``."""
     inside = name.partition(".")[0] == ROOT.name
     folders = [ROOT.parent] if inside else [importer.parent, *importer.parent.resolve().parents[:3]]
     for folder in folders:

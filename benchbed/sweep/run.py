@@ -49,7 +49,8 @@ class Outcome:
         if self.skipped:
             parts.append("some combinations skipped")
         if self.bad or self.kept_nonfinite:
-            parts.append(f"{len(self.bad) + self.kept_nonfinite} failed or not finite")
+            count = len(self.bad) + self.kept_nonfinite
+            parts.append(f"{count} failed or not finite (benchbed table {self.path} names them)")
         left = self.cells - self.kept - len(self.done)
         if left:
             parts.append(f"{left} left; the same command goes on from here")

@@ -99,7 +99,7 @@ def _worded(problem: ErrorDetails) -> str:
     place = ".".join(str(part) for part in problem["loc"])
     given = "" if problem["type"] == "missing" else f", got {problem['input']!r}"
     return (
-        f"{place}: {problem['msg'].lower()}{given}; "
+        f"{place}: {problem['msg'][:1].lower()}{problem['msg'][1:]}{given}; "
         f"write for instance '{EXAMPLES[str(problem['loc'][0])]}'"
     )
 

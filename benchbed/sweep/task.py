@@ -57,7 +57,7 @@ def _measured(cell: Cell, timing: int) -> Record:
             timing=timing,
         )
     except BenchbedError as error:
-        return failed(cell, str(error))
+        return failed(cell, f"{cell.one_line()}: {error}")
     except (Exception, SystemExit) as error:  # your own code may do anything
         return failed(cell, f"{cell.one_line()}: {type(error).__name__}: {error}")
     lost = int(found.blocks.nonfinite.sum())

@@ -49,6 +49,14 @@ _RC = {
 }
 
 
+# Their order decides their looks, so that two pages can be compared; new ones go to the end.
+KNOWN = (
+    *("exact", "score_function", "constant_baseline", "leave_one_out", "arm", "disarm", "rebar"),
+    *("straight_through", "gumbel_softmax", "straight_through_gumbel_softmax", "reinmax"),
+    "reparameterization",
+)
+
+
 class Look(NamedTuple):
     """The colour and marker that stand for one estimator in every figure."""
 
@@ -61,10 +69,13 @@ class Look(NamedTuple):
 
 
 def looks(names: Iterable[str]) -> dict[str, Look]:
-    """Give each estimator's name a look: 99 pairs before one repeats."""
+    """Give each estimator's name a look: the same on every page for those of the catalogue.
+
+    99 pairs of colour and marker before one repeats.
+    """
     return {
         name: Look(_COLOURS[i % len(_COLOURS)], _MARKERS[i % len(_MARKERS)])
-        for i, name in enumerate(dict.fromkeys(names))
+        for i, name in enumerate(dict.fromkeys((*KNOWN, *names)))
     }
 
 
