@@ -181,3 +181,25 @@ class TestMoreMistakes:
 
     def test_draws_may_be_written_as_a_whole_float(self):
         assert measure("quadratic", "exact", **QUICK | {"draws": 1e3})["draws"].item() == 1000
+
+
+class TestRowsStayApart:
+    """Two estimators that look alike are two rows; pooling them would invent a third."""
+
+    def test_built_estimators_that_differ_in_a_setting(self):
+        pair = [build_estimator("gumbel_softmax", temperature=t) for t in (0.1, 1.0)]
+        frame = compare("golden_bits", pair, **QUICK)
+        assert list(frame["estimator.temperature"]) == [0.1, 1.0]
+        assert frame["variance"][0] > 10 * frame["variance"][1]
+
+    def test_functions_of_one_name_and_one_name_twice(self):
+        def scaled(factor):
+            def draw(objective, params, draws, noise):
+                return factor * mine(objective, params, draws, noise)
+
+            return draw
+
+        frame = compare("quadratic", [scaled(1.0), scaled(0.5)], **QUICK)
+        assert frame["variance"][0] == pytest.approx(4 * frame["variance"][1])
+        twice = compare("quadratic", ["score_function"] * 2, **QUICK)
+        assert list(twice["draws"]) == [512, 512]

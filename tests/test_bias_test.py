@@ -10,6 +10,7 @@ from scipy import stats
 
 from benchbed.analysis.bias import predicted_power, screen, sign_flip, visible_shrink
 from benchbed.analysis.verdict import holm, judge
+from benchbed.errors import BadArgument
 from benchbed.records import Blocks
 
 
@@ -127,3 +128,56 @@ def test_holm_steps_down():
     assert holm(found, 0.01) == {"a"}
     assert holm({"a": 0.001, "b": 0.003, "c": 0.004, "d": 0.009}, 0.01) == {"a", "b", "c", "d"}
     assert holm({}, 0.01) == set()
+
+
+def rare(blocks: int = 64) -> tuple[Blocks, Blocks]:
+    """Return a cell whose second coordinate moves only in an event no draw has met."""
+    rng = np.random.default_rng(48)
+    exact = np.array([1.0, 0.5])
+    cells = []
+    for n in (6_400, 102_400):
+        draws = exact + rng.standard_normal((n, 2)) * [1, 0]
+        draws[:, 1] = 0.0  # E is 0.5: its whole mass sits in the event
+        cells.append(blocks_from(draws, exact, blocks))
+    return cells[0], cells[1]
+
+
+def test_an_event_rarer_than_the_draws_is_no_bias():
+    """A coordinate that never varied has no standard error: its t of thousands means nothing."""
+    cell, fresh = rare()
+    assert judge({"cell": fresh}, lambda _: fresh)["cell"].outcome == "unbiased"
+    assert judge({"cell": cell}, lambda _: fresh)["cell"].outcome == "insensitive"
+    # Met once, it has one draw's worth of variance: no better.
+    once = fresh.first.copy()
+    once[0, 1] += 50_000.0
+    powers, largest = fresh.powers.copy(), fresh.largest.copy()
+    powers[0, 0, 1] += 50_000.0**2
+    largest[0, 1] = 50_000.0
+    met = Blocks(**fresh.arrays() | {"first": once, "powers": powers, "largest": largest})
+    assert judge({"cell": met}, lambda _: met)["cell"].outcome != "biased"
+
+
+def test_a_cell_where_nothing_ever_varied_is_undecided_unless_it_is_certain():
+    exact = np.array([1.0, 0.5])
+    still = blocks_from(np.tile(0.95 * exact, (640, 1)), exact)
+    assert judge({"cell": still}, lambda _: still)["cell"].outcome == "undecided"
+    assert judge({"cell": still}, lambda _: still, certain=["cell"])["cell"].outcome == "biased"
+
+
+def test_too_few_blocks_and_draws_that_are_not_finite_are_refused():
+    """Six blocks cannot reach p = 0.01 by flipping signs: everything would look unbiased."""
+    rng = np.random.default_rng(49)
+    few = blocks_from(EXACT + correlated(rng, 640, "normal"), EXACT, blocks=6)
+    with pytest.raises(BadArgument, match="6 blocks and the bias test needs 32"):
+        judge({"cell": few}, lambda _: few)
+    cell = blocks_from(EXACT + correlated(rng, 640, "normal"), EXACT)
+    lost = Blocks(**cell.arrays() | {"nonfinite": np.ones(32)})
+    with pytest.raises(BadArgument, match="32 draws that are not finite"):
+        judge({"cell": lost}, lambda _: lost)
+
+
+def test_sign_flips_of_few_blocks_cannot_beat_their_number():
+    """Four blocks have 16 sign patterns, two of which reach any statistic: p >= 1/8, nearly."""
+    rng = np.random.default_rng(50)
+    cell = blocks_from(EXACT + 5 + 0.01 * rng.standard_normal((400, 4)), EXACT, blocks=4)
+    assert sign_flip(cell, 9_999, seed=0) > 0.1

@@ -285,7 +285,9 @@ class TestResults:
         done = call("table", "results/small", "--format", "csv", cwd=marked)
         frame = pd.read_csv(io.StringIO(done.stdout)).set_index("estimator_name")
         assert done.returncode == ExitCode.INCOMPLETE
-        assert done.stderr == "results/small: 0 cells missing, 2 rows failed or not finite\n"
+        assert done.stderr.startswith(
+            "results/small: 0 cells missing or damaged, 2 rows failed or not finite; "
+        )
         assert frame.loc["wrong.py:raises", "status"] == "failed"
         assert "ValueError: a | b c" in frame.loc["wrong.py:raises", "message"]
         assert frame.loc["wrong.py:some_nan", "status"] == "nonfinite"
@@ -302,7 +304,7 @@ class TestResults:
         assert "1 damaged" in call("status", cwd=tmp_path).stdout
         done = call("table", "results/small", cwd=tmp_path)
         assert done.returncode == ExitCode.INCOMPLETE
-        assert done.stderr == "results/small: 1 cells missing, 0 rows failed or not finite\n"
+        assert done.stderr.startswith("results/small: 1 cells missing or damaged, 0 rows failed")
         done = call("run", "s.yaml", cwd=tmp_path)
         assert done.returncode == 0
         assert done.stderr.startswith("measured again: ")

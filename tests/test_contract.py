@@ -152,3 +152,32 @@ def test_items_do_not_mix(where):
         loud = method.draw(replace(problem, cost=louder), params, 3, Noise(5))
         torch.testing.assert_close(quiet[:, 0], loud[:, 0])
         assert not torch.allclose(quiet[:, 1], loud[:, 1])
+
+
+@pytest.mark.parametrize("kind", ["mean", "optimal", "optimal_per_coordinate"])
+def test_a_baseline_of_a_saturated_variable_is_finite(kind):
+    """Its score is 0 in every pilot sample: 0 / 0 must not become the baseline."""
+    from benchbed.catalogue import build_estimator, build_objective
+
+    problem = build_objective("quadratic", dimensions=3, logits=60.0)
+    params = problem.params.float()
+    method = build_estimator("constant_baseline", kind=kind).tune(problem, params, Noise(6))
+    assert torch.isfinite(method.draw(problem, params, 64, Noise(6))).all()
+
+
+def test_rebar_shares_its_samples_with_leave_one_out_in_every_chunk():
+    """Common random numbers: the twin's noise comes from a stream of its own."""
+    problem = objective("golden_bits")
+    params = problem.params.float()
+    shared, alone = Noise(7), Noise(7)
+    for _ in range(3):
+        seen = []
+
+        def watching(z: Tensor, params: Tensor, seen=seen) -> Tensor:
+            seen.append(z.clone())
+            return problem.cost(z, params)
+
+        watched = replace(problem, cost=watching)
+        estimator("rebar").draw(watched, params, 16, shared)
+        assert torch.equal(seen[0], problem.family.sample(params, 16, 2, alone))
+    assert shared.drawn == 2 * alone.drawn

@@ -8,6 +8,7 @@ address gives the same numbers) in float64.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -471,3 +472,19 @@ class TestExtremes:
         assert (one_hot_of_largest(stacked).sum(-1) == 1).all()
         assert torch.equal(one_hot_of_largest(stacked)[:, 0], expected)
         assert torch.equal(one_hot_of_largest(torch.zeros(4, 2, 3)).sum(-1), torch.ones(4, 2))
+
+
+@pytest.mark.parametrize("logit", [20.0, 25.0, 30.0, 36.0])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_saturated_bits_keep_their_digits(logit, sign):
+    """D log q / d logit at z = 1 is 1 - p = sigmoid(-logit), tiny but not 0 nor of wrong sign."""
+    params = torch.tensor([sign * logit], dtype=torch.float64, requires_grad=True)
+    for bit in (0.0, 1.0):
+        z = torch.tensor([bit], dtype=torch.float64)
+        expected = math.exp(-logit) / (1 + math.exp(-logit))
+        if (bit == 1) == (sign == -1):
+            expected = 1 - expected
+        expected *= 1 if bit else -1
+        (found,) = torch.autograd.grad(BERNOULLI.log_prob(params, z).sum(), params)
+        assert float(found) == pytest.approx(expected, rel=1e-12)
+        assert float(BERNOULLI.score(params.detach(), z)) == pytest.approx(expected, rel=1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from test_bias_test import EXACT, blocks_from, correlated
 from benchbed.analysis.intervals import Interval, jackknife, log_jackknife, of_log_mean, product
 from benchbed.analysis.sheet import worded
 from benchbed.analysis.summary import over_seeds, pool, summarize
+from benchbed.analysis.table import table
+from benchbed.records import Record
 
 
 def coverage(wanted: dict[str, float], runs: int, law: str) -> dict[str, float]:
@@ -146,3 +149,34 @@ def test_products_and_logarithms():
 )
 def test_numbers_are_rounded_to_their_intervals(interval, text):
     assert worded(interval) == text
+
+
+@pytest.mark.parametrize("dimensions", [1, 8])
+@pytest.mark.parametrize("shift", [0.0, 1.0, 2.0, 3.0, 5.0])
+def test_the_bias_interval_holds_biases_near_its_own_resolution(dimensions, shift):
+    """A bias of a few standard errors is where an error taken at the observed mean is too small."""
+    rng = np.random.default_rng([60, dimensions, int(shift)])
+    exact = np.ones(dimensions)
+    error = 1 / math.sqrt(6_400)
+    bias = shift * error * np.eye(dimensions)[0] * math.sqrt(dimensions)
+    hits = 0
+    for _ in range(300):
+        draws = exact + bias + rng.standard_normal((6_400, dimensions))
+        found = summarize(blocks_from(draws, exact, 64)).bias
+        hits += found.low <= np.linalg.norm(bias) / np.linalg.norm(exact) <= found.high
+    assert hits >= stats.binom.ppf(1e-4, 300, 0.93)
+
+
+def test_rows_of_other_draws_or_dtypes_are_not_pooled():
+    rng = np.random.default_rng(61)
+    records = [
+        Record(
+            str(number), {"name": "o"}, {"name": "e"}, 1, 0, address, "ok",
+            blocks=blocks_from(EXACT + correlated(rng, 640, "normal"), EXACT),
+        )
+        for number, address in enumerate(
+            [{"draws": 640}, {"draws": 640, "dtype": "float64"}, {"draws": 1280}]
+        )
+    ]  # fmt: skip
+    assert len(table(records)) == 3
+    assert len(table([*records[:1], replace(records[0], seed=1)])) == 1
