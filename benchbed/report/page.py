@@ -80,8 +80,9 @@ def _status(loaded: Loaded) -> str:
     draws = sorted({int(r.address.get("draws", 0)) for r in loaded.records})
     seeds = len({record.seed for record in loaded.records})
     whole = "" if there == loaded.cells else "Unfinished: "
+    sound = there - len(loaded.bad)  # counted as 'benchbed status' does
     parts = [
-        f"{whole}{there:,} of {loaded.cells:,} cells",
+        f"{whole}{sound:,} of {loaded.cells:,} cells",
         f"{seeds} {'seed' if seeds == 1 else 'seeds'}",
         f"{' or '.join(f'{n:,}' for n in draws)} draws for each cell",
     ]
