@@ -209,7 +209,8 @@ def _find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Call
             f"unknown {kind} '{name}'{nearest(attribute, dir(module))}; "
             f"{place} has no function {attribute}"
         )
-    return found  # type: ignore[no-any-return]
+    function: Callable[..., Any] = found
+    return function
 
 
 def _module(kind: str, name: str, place: str) -> ModuleType:

@@ -1,7 +1,5 @@
 """The report: nothing lost, nothing loaded from elsewhere, the same bytes each time."""
 
-# ruff: noqa: RUF001  (numbers are written with a multiplication sign and an en dash)
-
 from __future__ import annotations
 
 import html

@@ -142,7 +142,7 @@ def _train(start: DigitsModel, latents: str, steps: int) -> DigitsModel:
                 log_p = data @ logits - F.softplus(logits).sum(0)
                 loss = (log_q.exp() * (log_q - log_p)).sum(1).mean()
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
                 optimizer.step()
     finally:
         torch.set_num_threads(threads)

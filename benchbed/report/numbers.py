@@ -7,7 +7,7 @@ import math
 MOST_DIGITS = 6
 WIDE = 4.0  # times from low to high; past that each end has digits of its own
 PLAIN = range(-3, 6)  # powers of ten written out; others get a factor such as 10⁻⁵
-NONE = "–"  # noqa: RUF001  (an en dash stands for "nothing to show")
+NONE = "–"  # an en dash: nothing to show
 
 _RAISED = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -81,7 +81,7 @@ def count(value: float) -> str:
 
 def _factor(exponent: int) -> str:
     """Return the power of ten that goes behind a number, where it is far from 1."""
-    return "" if exponent in PLAIN else f"×{power_of_ten(exponent)}"  # noqa: RUF001
+    return "" if exponent in PLAIN else f"×{power_of_ten(exponent)}"
 
 
 def _scaled(value: float, exponent: int, decimals: int) -> str:

@@ -156,8 +156,8 @@ _COLUMNS: tuple[tuple[str, str, Callable[[Values], Cell]], ...] = (
     ("Bias", "of |∇|", _bias),
     ("Bias test", "screen; visible shrink", _promise),
     ("Variance", "of one estimate", _variance),
-    ("Variance × evaluations", "of J", _work("variance_x_evaluations")),  # noqa: RUF001
-    ("Variance × CPU ratio", "to reference", _work("variance_x_cpu_ratio")),  # noqa: RUF001
+    ("Variance × evaluations", "of J", _work("variance_x_evaluations")),
+    ("Variance × CPU ratio", "to reference", _work("variance_x_cpu_ratio")),
     ("MSE", "of one estimate", lambda row: _interval(row, "mse")),
     ("SNR", "of one estimate", _snr),
     ("Cosine", "of the mean", lambda row: _interval(row, "cosine")),

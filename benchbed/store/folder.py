@@ -68,7 +68,7 @@ class Results:
                 "which 'benchbed run SPEC' makes"
             )
         try:
-            found = json.loads((self.path / MARK).read_text())
+            found: dict[str, Any] = json.loads((self.path / MARK).read_text())
             found.pop("benchbed")
             cells = found.get("cells", [])
             if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
@@ -84,7 +84,7 @@ class Results:
             raise UnusableResults(
                 f"{self.path / MARK} is damaged ({error}); run the sweep again to mend it"
             ) from None
-        return found  # type: ignore[no-any-return]
+        return found
 
     def put(self, record: Record) -> None:
         """Add one cell; once this returns, no kill can lose it.

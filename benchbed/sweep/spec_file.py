@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from benchbed.errors import BadSpec, nearest
@@ -108,9 +109,9 @@ def _check_entries(tree: Any, key: str, path: str) -> None:
     """Refuse entries without a name, and settings that no cell could be made of."""
     value = tree.get(key)
     for entry in value if isinstance(value, list) else [value]:
-        if not isinstance(entry, dict):
+        if not isinstance(entry, CommentedMap):
             continue
-        place = f"{path}:{entry.lc.line + 1}"  # type: ignore[attr-defined]
+        place = f"{path}:{entry.lc.line + 1}"
         if not isinstance(entry.get("name"), str):
             raise BadSpec(
                 f"{place}: an entry of {key} needs a name, got {_plain(entry)}; "
@@ -140,10 +141,10 @@ def _line(tree: Any, place: tuple[int | str, ...]) -> int:
     """Return the line of the deepest part of ``place`` that is in the file."""
     line, node = 1, tree
     for part in place:
-        if isinstance(node, dict) and part in node:
-            line = node.lc.key(part)[0] + 1  # type: ignore[attr-defined]
-        elif isinstance(node, list) and isinstance(part, int) and part < len(node):
-            line = node.lc.item(part)[0] + 1  # type: ignore[attr-defined]
+        if isinstance(node, CommentedMap) and part in node:
+            line = node.lc.key(part)[0] + 1
+        elif isinstance(node, CommentedSeq) and isinstance(part, int) and part < len(node):
+            line = node.lc.item(part)[0] + 1
         else:
             break
         node = node[part]

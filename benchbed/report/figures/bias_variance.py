@@ -16,7 +16,7 @@ from benchbed.report.readings import VALUE, objectives
 
 NAME, TITLE = "bias_variance", "Bias and variance of every estimator"
 CAPTION = (
-    "Left: bias as a share of the exact gradient's length, |E g − ∇| / |∇|. Right: variance of one "  # noqa: RUF001
+    "Left: bias as a share of the exact gradient's length, |E g − ∇| / |∇|. Right: variance of one "
     "estimate, summed over the parameters, in squared units of the gradient. Small numbers are "
     "samples in one estimate. Bars are 95 % intervals, often narrower than the dot. A hollow dot "
     "with an arrow is an upper limit: the interval of the bias includes 0. A dot marked 0 on the "

@@ -19,8 +19,9 @@ from benchbed.report.readings import LIMIT, VALUE, ZERO
 EDGE = 0.03  # where a zero sits, as a share of the axis
 
 _HEAD = ((-0.68, 0.2), (-1.0, 0.0), (-0.68, -0.2))
-_LEFT = Path(((0.0, 0.0), (-1.0, 0.0), *_HEAD), (1, 2, 1, 2, 2))
-_DOWN = Path([(y, x) for x, y in _LEFT.vertices.tolist()], _LEFT.codes)  # type: ignore[union-attr]
+_ARROW, _PEN = ((0.0, 0.0), (-1.0, 0.0), *_HEAD), (1, 2, 1, 2, 2)
+_LEFT = Path(_ARROW, _PEN)
+_DOWN = Path([(y, x) for x, y in _ARROW], _PEN)
 
 
 class Reading(NamedTuple):
@@ -152,4 +153,4 @@ def _tick(x: float, _: object = None) -> str:
     if -3 <= exponent <= 3:
         return number(x, 1).replace(",", "")
     lead = round(x / 10.0**exponent)
-    return power_of_ten(exponent) if lead == 1 else f"{lead}×{power_of_ten(exponent)}"  # noqa: RUF001
+    return power_of_ten(exponent) if lead == 1 else f"{lead}×{power_of_ten(exponent)}"
