@@ -66,3 +66,8 @@ def nearest(given: str, known: Iterable[str]) -> str:
     """Return ``", did you mean 'x'?"`` or an empty string."""
     match = difflib.get_close_matches(given, list(known), n=1, cutoff=0.6)
     return f", did you mean '{match[0]}'?" if match else ""
+
+
+def one_line(error: Exception) -> str:
+    """Return an error as one line: its type and its message."""
+    return " ".join(f"{type(error).__name__}: {error}".split())

@@ -12,7 +12,6 @@ from torch import Tensor
 from benchbed.arguments import at_least, positive_temperature
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z
-from benchbed.families.categorical import softmax_vjp
 from benchbed.layout import mean_over_samples
 from benchbed.rng import Noise
 
@@ -34,13 +33,10 @@ def reinmax(samples: int = 1, temperature: float = 1.0) -> Estimator:
         slope = found.slope  # dJ/dz at the corner, [draws, samples, *event]
         assert slope is not None
         family = objective.family
+        assert family.mean_vjp is not None
         middle = (z + family.mean(params / temperature)) / 2
-        if family.name == "bernoulli":
-            p = family.mean(params)
-            gradient = slope * (2 * middle * (1 - middle) - 0.5 * p * (1 - p))
-        else:
-            plain = softmax_vjp(family.mean(params).expand_as(slope), slope)
-            gradient = 2 * softmax_vjp(middle, slope) - 0.5 * plain
+        gradient = 2 * family.mean_vjp(middle, slope)
+        gradient = gradient - 0.5 * family.mean_vjp(family.mean(params), slope)
         return add_direct(mean_over_samples(gradient), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:

@@ -11,7 +11,6 @@ from torch import Tensor
 from benchbed.arguments import at_least, positive_temperature
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z
-from benchbed.families.categorical import softmax_vjp
 from benchbed.layout import mean_over_samples
 from benchbed.rng import Noise
 
@@ -33,11 +32,10 @@ def straight_through(samples: int = 1, temperature: float = 1.0) -> Estimator:
         slope = mean_over_samples(
             found.slope
         )  # the Jacobian does not depend on the sample: [draws, *event]
-        soft = objective.family.mean(params / temperature)
-        if objective.family.name == "bernoulli":
-            return add_direct(slope * (soft * (1 - soft) / temperature), found)
-        probs = soft.expand_as(slope)
-        return add_direct(softmax_vjp(probs, slope) / temperature, found)
+        family = objective.family
+        assert family.mean_vjp is not None
+        soft = family.mean(params / temperature)
+        return add_direct(family.mean_vjp(soft, slope) / temperature, found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         return estimate(objective, params, objective.family.sample(params, draws, samples, noise))

@@ -11,8 +11,17 @@ from benchbed.rng import Noise
 
 
 def sample(params: Tensor, draws: int, samples: int, noise: Noise) -> Tensor:
-    """Draw z = 1[u > 1 - p] with one uniform a variable, [draws, samples, *items, d]."""
-    u = noise.uniform(draws, samples, *params.shape)
+    """Draw z from one uniform a variable, [draws, samples, *items, d]."""
+    return quantile(params, noise.uniform(draws, samples, *uniforms(params)))
+
+
+def uniforms(params: Tensor) -> tuple[int, ...]:
+    """Return [*items, d]: one uniform a variable."""
+    return tuple(params.shape)
+
+
+def quantile(params: Tensor, u: Tensor) -> Tensor:
+    """Return z = 1[u > 1 - p]."""
     return (u > torch.sigmoid(-params)).to(params.dtype)
 
 
@@ -30,6 +39,11 @@ def score(params: Tensor, z: Tensor) -> Tensor:
 def mean(params: Tensor) -> Tensor:
     """Return p."""
     return params.sigmoid()
+
+
+def mean_vjp(mean: Tensor, slope: Tensor) -> Tensor:
+    """Return dp/dlogits times ``slope`` at the (possibly relaxed) mean: m (1 - m) slope."""
+    return slope * mean * (1 - mean)
 
 
 def path(params: Tensor, draws: int, samples: int, temperature: float, noise: Noise) -> Path:
@@ -98,4 +112,7 @@ BERNOULLI = Family(
     conditional_path=conditional_path,
     states=states,
     enumerate=enumerate_states,
+    mean_vjp=mean_vjp,
+    uniforms=uniforms,
+    quantile=quantile,
 )

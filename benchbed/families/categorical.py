@@ -11,10 +11,24 @@ from benchbed.rng import Noise
 
 
 def sample(params: Tensor, draws: int, samples: int, noise: Noise) -> Tensor:
-    """Draw one-hot z by the inverse CDF of one uniform a variable."""
-    u = draws_last(noise.uniform(draws, samples, *params.shape[:-1]))  # [s, *items, d, n]
-    # Monotone also where a parallel sum rounds: a category's share is never negative.
-    cdf = params.softmax(-1).cumsum(-1).cummax(-1).values[..., :-1, None]  # [*items, d, K - 1, 1]
+    """Draw one-hot z from one uniform a variable."""
+    return quantile(params, noise.uniform(draws, samples, *uniforms(params)))
+
+
+def uniforms(params: Tensor) -> tuple[int, ...]:
+    """Return [*items, d]: one uniform a variable."""
+    return tuple(params.shape[:-1])
+
+
+def quantile(params: Tensor, u: Tensor) -> Tensor:
+    """Return the one-hot z that the inverse CDF gives at u."""
+    u = draws_last(u)  # [s, *items, d, n]
+    if params.ndim > u.ndim:  # params of every draw
+        probs = draws_last(params).softmax(-2)
+        cdf = probs.cumsum(-2).cummax(-2).values[..., :-1, :]
+    else:
+        # Monotone also where a parallel sum rounds: a category's share is never negative.
+        cdf = params.softmax(-1).cumsum(-1).cummax(-1).values[..., :-1, None]  # [*items, d, K-1, 1]
     above = (u.unsqueeze(-2) >= cdf).to(params.dtype)  # [s, *items, d, K - 1, n]
     z = torch.empty(*u.shape[:-1], params.shape[-1], u.shape[-1]).to(params)
     # Above the first k boundaries and not above the next one: category k.
@@ -37,6 +51,11 @@ def score(params: Tensor, z: Tensor) -> Tensor:
 def mean(params: Tensor) -> Tensor:
     """Return pi."""
     return params.softmax(-1)
+
+
+def mean_vjp(mean: Tensor, slope: Tensor) -> Tensor:
+    """Return (diag(m) - m m^T) slope at the (possibly relaxed) mean m."""
+    return softmax_vjp(mean.expand_as(slope), slope)
 
 
 def softmax_vjp(probs: Tensor, slope: Tensor) -> Tensor:
@@ -119,4 +138,7 @@ CATEGORICAL = Family(
     conditional_path=conditional_path,
     states=states,
     enumerate=enumerate_states,
+    mean_vjp=mean_vjp,
+    uniforms=uniforms,
+    quantile=quantile,
 )

@@ -18,8 +18,24 @@ def unpack(params: Tensor) -> tuple[Tensor, Tensor]:
 
 def sample(params: Tensor, draws: int, samples: int, noise: Noise) -> Tensor:
     """Draw mu + sigma * eps, [draws, samples, *items, d]."""
+    return quantile(params, noise.uniform(draws, samples, *uniforms(params)))
+
+
+def uniforms(params: Tensor) -> tuple[int, ...]:
+    """Return [*items, d]: one uniform a variable."""
+    return (*params.shape[:-2], params.shape[-1])
+
+
+def quantile(params: Tensor, u: Tensor) -> Tensor:
+    """Return mu + sigma * sqrt(2) erfinv(2 u - 1)."""
     mu, sigma = unpack(params)
-    return noise.normal(draws, samples, *mu.shape).mul_(sigma).add_(mu)
+    return (2 * u - 1).erfinv_().mul_(math.sqrt(2)).mul_(sigma).add_(mu)
+
+
+def mean_vjp(mean: Tensor, slope: Tensor) -> Tensor:
+    """Return (slope, 0): the mean of z is mu."""
+    del mean
+    return _pair(slope, torch.zeros_like(slope))
 
 
 def log_prob(params: Tensor, z: Tensor) -> Tensor:
@@ -69,4 +85,7 @@ NORMAL = Family(
     mean=mean,
     path=path,
     exact_path=True,
+    mean_vjp=mean_vjp,
+    uniforms=uniforms,
+    quantile=quantile,
 )

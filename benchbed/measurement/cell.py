@@ -22,6 +22,7 @@ from benchbed.records import Blocks, Exact
 from benchbed.rng import Noise
 
 CHUNK_VALUES = 327_680  # numbers in one chunk of noise: 4,096 draws of 8 x 10
+MOST_EVALUATIONS = 8  # of J for each random number, before a chunk is made smaller
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -39,9 +40,12 @@ def chunk_draws(objective: Objective, estimator: Estimator) -> int:
     """Return draws a chunk: a power of two fixed by the shapes alone, because values depend on it.
 
     About ``CHUNK_VALUES`` random numbers, which measured fastest: large enough to hide the calls,
-    small enough for the cache. Weights behind a Jacobian count as well.
+    small enough for the cache. Weights behind a Jacobian count as well, and so do the samples of
+    estimators that evaluate J far more often than they draw.
     """
-    values = max(1, objective.params.numel() * estimator.samples)
+    inner = objective.params.numel()
+    values = max(1, inner * estimator.samples)
+    values = max(values, inner * estimator.evaluations_on(objective) // MOST_EVALUATIONS)
     if objective.jacobian is not None:
         values = max(values, objective.jacobian.shape[-1])
     return int(min(2**14, max(1, 2 ** round(np.log2(CHUNK_VALUES / values)))))
@@ -62,7 +66,7 @@ def measure_cell(
     """Draw ``draws`` gradient estimates in ``blocks`` independent blocks and keep their sums.
 
     Args:
-        objective: its exact gradient is the centre of every sum.
+        objective: the exact gradient (of the estimator's target) is the centre of every sum.
         estimator: tuned first, on its own stream, if it has something to tune.
         draws: independent estimates in all, at least two a block.
         seed: with ``address`` and the block's number, fixes the noise.
@@ -94,7 +98,7 @@ def measure_cell(
         frozen = estimator
         if estimator.tune:
             frozen = estimator.tune(objective, params, root.child("tune"))
-        exact_gradient = objective.pullback(objective.exact_gradient()[None])[0]
+        exact_gradient = objective.pullback(frozen.exact_gradient(objective)[None])[0]
         centre = exact_gradient.to(params)
         chunk = chunk_draws(objective, frozen)
         kept = [

@@ -35,7 +35,7 @@ def exact_moments(
     if finite is None or not 0 < finite.count(objective, params) * items <= most:
         return None
     inner = params.numel() // items  # parameters of one item
-    centre = objective.exact_gradient().reshape(items, inner)
+    centre = estimator.exact_gradient(objective).reshape(items, inner)
     first = torch.zeros_like(centre)  # E[e], e = gradient - exact
     second = centre.new_zeros(items, inner, inner)  # E[e e^T]
     for probability, gradient in finite.outcomes(objective, params):

@@ -1,0 +1,113 @@
+"""An objective: a cost J(z, params), the law of z, and the gradient of E[J] known exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchbed.contracts.family import Family
+from benchbed.layout import compact, draws_first, draws_last
+
+
+class Evaluation(NamedTuple):
+    """What J gave at some samples."""
+
+    cost: Tensor  # [draws, samples, *items]
+    slope: Tensor | None  # dJ/dz, shaped like z
+    direct: Tensor | None  # dJ/dparams at fixed z, [draws, samples, *params]; None if identically 0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A cost J(z, params), the law of z, and the gradient of E[J] known exactly.
+
+    ``cost`` maps z ``[..., *items, *event]`` to ``[..., *items]`` and must broadcast over the
+    leading axes of z and, where ``direct`` holds, of params ``[..., *items, *parameter axes]``.
+    The objective's value is the SUM over items of E[J_item].
+    """
+
+    name: str
+    family: Family
+    params: Tensor  # float64, the point at which the gradient is taken
+    cost: Callable[[Tensor, Tensor], Tensor]
+    value: Callable[[Tensor], Tensor] | None = None  # closed form of E[J]; None: enumerate
+    gradient: Callable[[Tensor], Tensor] | None = None  # closed form; None: enumerate
+    direct: bool = False  # J depends on params other than through z (footnote 4)
+    differentiable: bool = True  # dJ/dz exists at the corners
+    relaxed: bool = True  # J is defined between the corners
+    jacobian: Tensor | None = None  # [*params.shape, weights]: d params / d network weights
+    # Of a multi-sample bound, on a family of particles: z [..., *items, particles, *event] ->
+    # log p(x, z) [..., *items, particles], free of params. Then J = log mean_k p(x, z_k) / q(z_k).
+    log_joint: Callable[[Tensor], Tensor] | None = None
+    citation: str = ""
+
+    def exact_value(self, params: Tensor | None = None) -> Tensor:
+        """Return E[J], a float64 scalar, summed over items."""
+        point = (self.params if params is None else params).double()
+        return self.value(point) if self.value else self._enumerated(point)[0]
+
+    def exact_gradient(self, params: Tensor | None = None) -> Tensor:
+        """Return dE[J]/dparams, float64, shaped like ``params``."""
+        point = (self.params if params is None else params).double()
+        return self.gradient(point) if self.gradient else self._enumerated(point)[1]
+
+    def _enumerated(self, params: Tensor) -> tuple[Tensor, Tensor]:
+        from benchbed.enumeration import marginalize
+
+        return marginalize(self, params)
+
+    def evaluate(self, z: Tensor, params: Tensor, *, slope: bool = False) -> Evaluation:
+        """Evaluate J at ``z`` [draws, samples, ...], differentiating J and nothing else.
+
+        One call of autograd at most, on leaves ``[draws, samples, ...]`` with the costs summed:
+        the samples are independent, so the gradient of the sum is each sample's own gradient.
+        """
+        leaves: list[Tensor] = []
+        z = z.detach()
+        if slope:
+            z = z.requires_grad_()
+            leaves.append(z)
+        point = params.detach()
+        if self.direct:
+            lead = z.shape[:2]
+            point = _materialized(point, lead).requires_grad_()
+            leaves.append(point)
+        with torch.set_grad_enabled(bool(leaves)):
+            cost = self.cost(z, point)
+            total = cost.sum()
+        if leaves and total.requires_grad:
+            found = torch.autograd.grad(total, leaves, allow_unused=True)
+            slopes = [
+                torch.zeros_like(leaf) if grad is None else compact(grad)
+                for grad, leaf in zip(found, leaves, strict=True)
+            ]
+        else:  # J is constant in everything it could be differentiated by
+            slopes = [torch.zeros_like(leaf) for leaf in leaves]
+        return Evaluation(
+            compact(cost.detach()),
+            slopes[0] if slope else None,
+            slopes[-1] if self.direct else None,
+        )
+
+    def pullback(self, gradients: Tensor) -> Tensor:
+        """Map gradients [draws, *params.shape] to what is measured, [draws, coordinates].
+
+        With a ``jacobian`` the coordinates are the network's weights, reached by one matrix
+        product; without one they are the parameters themselves, flattened.
+        """
+        flat = draws_last(gradients).reshape(-1, gradients.shape[0])  # [params, draws]
+        if self.jacobian is None:
+            return draws_first(flat)
+        matrix = self.jacobian.reshape(flat.shape[0], -1).to(flat)
+        return draws_first(matrix.T @ flat)
+
+
+def _materialized(params: Tensor, lead: tuple[int, ...] | torch.Size) -> Tensor:
+    """Repeat params over ``lead`` = (draws, samples) in draws-last memory, so it can be a leaf."""
+    draws, samples = lead
+    physical = params[None, ..., None].expand(samples, *params.shape, draws).contiguous()
+    return draws_first(physical)
