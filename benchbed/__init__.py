@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from benchbed.adapters import from_sampler, from_surrogate
     from benchbed.api import compare, measure
     from benchbed.catalogue import build_estimator, build_objective
     from benchbed.contracts import Estimator, Family, Objective
@@ -22,6 +23,8 @@ _HOMES = {
     "build_estimator": "benchbed.catalogue",
     "build_objective": "benchbed.catalogue",
     "compare": "benchbed.api",
+    "from_sampler": "benchbed.adapters",
+    "from_surrogate": "benchbed.adapters",
     "measure": "benchbed.api",
 }
 
@@ -33,6 +36,8 @@ __all__ = [
     "build_estimator",
     "build_objective",
     "compare",
+    "from_sampler",
+    "from_surrogate",
     "measure",
 ]
 

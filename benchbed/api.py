@@ -149,7 +149,7 @@ def _estimator(
         return {"name": name}, estimator_from(name, like, **given)
     entry = _entry("estimator", like)
     wanted = entry
-    if samples is not None and "samples" not in entry and takes_samples(entry["name"]):
+    if samples is not None and "samples" not in entry and takes_samples(entry):
         wanted = entry | {"samples": samples}
     return {key: value for key, value in entry.items() if key != "samples"}, build_estimator(
         **wanted

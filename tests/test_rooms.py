@@ -20,6 +20,7 @@ MOST_LINES = 250
 # itself and those above it, in functions and under TYPE_CHECKING no less than at the top of a file.
 ROOMS: list[tuple[str, ...]] = [
     ("errors",),
+    ("citations",),
     ("arguments",),
     ("layout",),
     ("rng",),
@@ -28,6 +29,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("families",),
     ("objectives",),
     ("estimators",),
+    ("adapters",),
     ("catalogue",),
     ("measurement",),
     ("store",),

@@ -8,6 +8,7 @@ from benchbed.catalogue.build import (
     takes_samples,
 )
 from benchbed.catalogue.estimators import ESTIMATORS
+from benchbed.catalogue.find import module_of
 from benchbed.catalogue.listing import listing
 from benchbed.catalogue.objectives import OBJECTIVES
 
@@ -18,6 +19,7 @@ __all__ = [
     "build_objective",
     "estimator_from",
     "listing",
+    "module_of",
     "settings_of",
     "takes_samples",
 ]

@@ -8,6 +8,7 @@ from typing import Any, get_type_hints
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
+from benchbed.adapters import adapted
 from benchbed.catalogue.estimators import ESTIMATORS
 from benchbed.catalogue.find import find
 from benchbed.catalogue.objectives import OBJECTIVES
@@ -19,13 +20,17 @@ def build_estimator(name: str, **settings: Any) -> Estimator:
     """Return the estimator called ``name``, with its hyper-parameters bound.
 
     A function of your own is either a factory like those of the tables or, if its parameters are
-    (objective, params, draws, noise), the draw function itself.
+    (objective, params, draws, noise), the draw function itself. With the setting ``as``, which is
+    ``sampler`` or ``surrogate``, it is code that never heard of benchbed (adapters.py).
     """
     return estimator_from(name, find("estimator", name, ESTIMATORS), **settings)
 
 
 def estimator_from(name: str, function: Callable[..., Any], **settings: Any) -> Estimator:
     """Return the estimator that ``function`` makes, or is: a factory or a draw function."""
+    if "as" in settings:
+        plain = {key: value for key, value in settings.items() if key != "as"}
+        return adapted(settings["as"], name, function, plain)
     if list(settings_of(function))[:4] == ["objective", "params", "draws", "noise"]:
         if set(settings) - {"samples"}:
             raise BadArgument(
@@ -51,10 +56,12 @@ def settings_of(factory: Callable[..., Any]) -> dict[str, Any]:
     }
 
 
-def takes_samples(name: str) -> bool:
-    """Say whether an estimator can be given ``samples``."""
-    factory = find("estimator", name, ESTIMATORS)
-    return "samples" in settings_of(factory) or "draws" in settings_of(factory)
+def takes_samples(entry: Mapping[str, Any]) -> bool:
+    """Say whether an estimator, given as its name and settings, can be given ``samples``."""
+    if "as" in entry:
+        return True
+    known = settings_of(find("estimator", entry["name"], ESTIMATORS))
+    return "samples" in known or "draws" in known
 
 
 def _build(

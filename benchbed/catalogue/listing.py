@@ -2,40 +2,83 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchbed.catalogue.build import build_estimator, build_objective, settings_of
 from benchbed.catalogue.estimators import ESTIMATORS
+from benchbed.catalogue.find import find, plugins
 from benchbed.catalogue.objectives import OBJECTIVES
-from benchbed.contracts import Estimator, Objective, check_pair
-from benchbed.errors import BadArgument, IncompatiblePair
+from benchbed.contracts import Estimator, Objective, obstacle
+from benchbed.errors import BadArgument, UnknownName
+
+# Where the calls of J of an estimator that depend on the sizes are counted.
+YARDSTICKS: Mapping[str, dict[str, Any]] = {
+    "d=8 bits": {"name": "coupled", "dimensions": 8},
+    "d=8 K=10": {"name": "smooth", "dimensions": 8, "categories": 10},
+    "d=8 normal": {"name": "normal_quadratic", "dimensions": 8},
+}
 
 
 def listing(kind: str, objective: str | None = None) -> list[dict[str, Any]]:
-    """Return name, settings and summary of everything of a kind (``estimators``, ``objectives``).
+    """Return everything of a kind (``estimators``, ``objectives``), one mapping each.
+
+    All have name, settings (with their defaults) and summary; an estimator also has what its record
+    promises at those defaults: families, unbiased, target, needs, tuned, citation, slopes and
+    evaluations: a number or, where it depends on the sizes, a number for each of some sizes.
 
     Args:
         kind: which table.
         objective: keep only the estimators that can be applied to this objective.
     """
-    table: Mapping[str, Callable[..., Any]] = ESTIMATORS if kind == "estimators" else OBJECTIVES
     if objective is not None and kind != "estimators":
         raise BadArgument("--for narrows estimators; write 'benchbed list estimators --for NAME'")
     target = build_objective(objective) if objective is not None else None
+    one = kind.removesuffix("s")
+    table: Mapping[str, Callable[..., Any]] = ESTIMATORS if one == "estimator" else OBJECTIVES
     rows = []
-    for name, factory in table.items():
-        if target is not None and not _fits(target, build_estimator(name)):
+    for name in (*table, *(name for name in plugins(one) if name not in table)):
+        try:
+            factory = find(one, name, table)
+        except UnknownName as error:  # a broken plugin must not hide the rest
+            rows.append({"name": name, "settings": {}, "summary": str(error), "citation": ""})
             continue
-        summary = (inspect.getdoc(factory) or "").partition("\n")[0]
-        rows.append({"name": name, "settings": settings_of(factory), "summary": summary})
+        row = {"name": name, "settings": settings_of(factory), "summary": _summary(factory)}
+        if one == "objective":
+            rows.append(row)
+            continue
+        estimator = build_estimator(name)
+        if target is None or not obstacle(target, estimator):
+            rows.append(row | _promises(estimator))
     return rows
 
 
-def _fits(objective: Objective, estimator: Estimator) -> bool:
-    try:
-        check_pair(objective, estimator)
-    except IncompatiblePair:
-        return False
-    return True
+def _summary(factory: Callable[..., Any]) -> str:
+    return (inspect.getdoc(factory) or "").partition("\n")[0].replace("``", "")
+
+
+def _promises(estimator: Estimator) -> dict[str, Any]:
+    evaluations: Any = estimator.evaluations
+    if callable(estimator.evaluations):
+        evaluations = {
+            size: estimator.evaluations_on(_yardstick(size))
+            for size in YARDSTICKS
+            if not obstacle(_yardstick(size), estimator)
+        }
+    return {
+        "families": sorted(estimator.families) if estimator.families is not None else None,
+        "unbiased": estimator.unbiased,
+        "target": estimator.target,
+        "evaluations": evaluations,
+        "slopes": estimator.slopes,
+        "needs": sorted(estimator.needs),
+        "tuned": estimator.tune is not None,
+        "citation": estimator.citation,
+    }
+
+
+@functools.cache
+def _yardstick(size: str) -> Objective:
+    return build_objective(**YARDSTICKS[size])

@@ -13,9 +13,11 @@ import rich_click as click
 from click.exceptions import Exit, NoArgsIsHelpError
 
 from benchbed import __version__
+from benchbed.cli.cite import cite
 from benchbed.cli.context import Context
 from benchbed.cli.env import env
 from benchbed.cli.list import list_
+from benchbed.cli.new import new
 from benchbed.cli.report import report
 from benchbed.cli.run import run
 from benchbed.cli.status import status
@@ -35,7 +37,7 @@ def cli() -> None:
 
 
 cli.context_class = Context
-for _verb in (run, status, table, report, list_, env):
+for _verb in (run, status, table, report, list_, cite, new, env):
     _verb.context_class = Context
     cli.add_command(_verb)
 

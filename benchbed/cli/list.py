@@ -3,24 +3,71 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import rich_click as click
+
+WIDTH = 160  # of the table where the output is no terminal
 
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(["estimators", "objectives"]))
 @click.option("--for", "objective", metavar="OBJECTIVE", help="Only estimators that fit it.")
+@click.option("--settings", is_flag=True, help="Show what each takes, and what it does.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def list_(kind: str, objective: str | None, as_json: bool) -> None:
+def list_(kind: str, objective: str | None, settings: bool, as_json: bool) -> None:
     """Show the estimators or objectives, their settings and defaults."""
     from benchbed.catalogue import listing
 
     rows = listing(kind, objective)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
-        return
+    elif settings or kind == "objectives":
+        for row in rows:
+            taken = ", ".join(
+                key if value is None else f"{key}={value}" for key, value in row["settings"].items()
+            )
+            click.echo(f"{row['name']}({taken})\n    {row['summary']}")
+    else:
+        _table(rows)
+
+
+def _table(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("estimator", no_wrap=True)
+    for heading in ("families", "unbiased", "J evaluations", "needs", "citation"):
+        table.add_column(heading)
     for row in rows:
-        settings = ", ".join(
-            key if value is None else f"{key}={value}" for key, value in row["settings"].items()
+        if "families" not in row:  # a plugin that cannot be imported
+            table.add_row(row["name"], row["summary"])
+            continue
+        table.add_row(
+            row["name"],
+            ", ".join(row["families"]) if row["families"] is not None else "any",
+            _unbiased(row),
+            _evaluations(row),
+            ", ".join(row["needs"]) or "-",
+            row["citation"] or "-",
         )
-        click.echo(f"{row['name']}({settings})\n    {row['summary'].replace('``', '')}")
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = WIDTH
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def _unbiased(row: dict[str, Any]) -> str:
+    said = {True: "yes", False: "no"}.get(row["unbiased"], "in the limit")
+    return said if row["target"] == "objective" else f"{said}, for {row['target']}"
+
+
+def _evaluations(row: dict[str, Any]) -> str:
+    count = row["evaluations"]
+    if isinstance(count, dict):
+        count = ", ".join(f"{number:,} ({size})" for size, number in count.items())
+    return f"{count} + {row['slopes']} slopes" if row["slopes"] else str(count)

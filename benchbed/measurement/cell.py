@@ -118,6 +118,7 @@ def measure_cell(
             "unbiased": frozen.unbiased,
             "target": frozen.target,
             "citation": frozen.citation,
+            "objective_citation": objective.citation,
             "tuned": estimator.tune is not None,
             "settings": dict(frozen.settings),
             "tuning_evaluations": frozen.tuning_evaluations,

@@ -15,6 +15,7 @@ from benchbed.catalogue import (
     OBJECTIVES,
     build_estimator,
     build_objective,
+    module_of,
     takes_samples,
 )
 from benchbed.contracts import Estimator, Objective, obstacle
@@ -126,7 +127,7 @@ def noise_address(cell: Cell) -> tuple[str, ...]:
 
 
 def _with_samples(entry: Entry, samples: int | None) -> Estimator:
-    if samples is None or not takes_samples(entry["name"]):
+    if samples is None or not takes_samples(entry):
         return built_estimator(_key(entry))
     estimator = built_estimator(_key(entry | {"samples": samples}))
     if estimator.samples != samples:
@@ -139,7 +140,7 @@ def _with_samples(entry: Entry, samples: int | None) -> Estimator:
 
 def _sampled(entry: Entry, spec: Spec) -> Iterator[tuple[Entry, int | None]]:
     """Yield the entry once for every ``samples`` it is to be run with."""
-    if "samples" in entry or spec.samples is None or not takes_samples(entry["name"]):
+    if "samples" in entry or spec.samples is None or not takes_samples(entry):
         yield entry, entry.get("samples")
         return
     for samples in spec.samples:
@@ -173,11 +174,14 @@ def _cell(
 
 def _sources(objective: Entry, estimator: Entry) -> list[str]:
     """Return the fingerprints of an objective's and an estimator's source."""
-    tables = ((OBJECTIVES, objective["name"]), (ESTIMATORS, estimator["name"]))
-    return [
-        fingerprint_of(name, table[name].__module__ if name in table else "")
-        for table, name in tables
+    tables = (("objective", OBJECTIVES, objective), ("estimator", ESTIMATORS, estimator))
+    found = [
+        fingerprint_of(entry["name"], module_of(kind, entry["name"], table))
+        for kind, table, entry in tables
     ]
+    if "as" in estimator:
+        found.append(fingerprint_of("", "benchbed.adapters"))
+    return found
 
 
 def _key(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 The syntax tree without comments and docstrings of an estimator's or objective's file, with every
 file of the project, or beside your own, that it imports; of the measurement; and the versions of
-torch and numpy. An edited estimator is measured again, a comment stales nothing.
+torch and numpy, and of an installed package that an estimator comes from. An edited estimator is
+measured again, a comment stales nothing.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from benchbed.errors import UnknownName
 
 ROOT = Path(__file__).resolve().parents[1]
 MEASUREMENT = ("cell.py", "moments.py", "exact_moments.py")
+INSTALLED = {"site-packages", "dist-packages"}
 WITHOUT_NUMBERS = {"errors.py", "arguments.py"}  # messages and refusals
 
 
@@ -53,7 +55,18 @@ def _of_module(place: str) -> str:
     found = importlib.util.find_spec(place)
     if found is None or found.origin is None:
         raise UnknownName(f"module '{place}' has no source to fingerprint; name a .py file")
-    return _of_file(Path(found.origin))
+    origin = Path(found.origin)
+    if INSTALLED & set(origin.parts) and ROOT not in origin.parents:
+        return _of_package(place)
+    return _of_file(origin)
+
+
+def _of_package(place: str) -> str:
+    """Return the fingerprint of an installed package: its version, not its thousands of files."""
+    top = place.partition(".")[0]
+    names = metadata.packages_distributions().get(top, [])
+    versions = sorted(f"{name} {metadata.version(name)}" for name in names)
+    return hashlib.sha256("\n".join([place, *versions]).encode()).hexdigest()[:16]
 
 
 def _of_file(path: Path) -> str:

@@ -1,0 +1,47 @@
+"""``benchbed new``: a commented skeleton to start from, with its test."""
+
+from __future__ import annotations
+
+import keyword
+from pathlib import Path
+
+import rich_click as click
+
+from benchbed.errors import BadArgument
+
+SKELETONS = Path(__file__).resolve().parents[1] / "skeletons"
+
+
+@click.command()
+@click.argument("kind", type=click.Choice(["estimator"]))
+@click.argument("name")
+@click.option("--into", default=".", show_default=True, help="Folder to write to.")
+def new(kind: str, name: str, into: str) -> None:
+    """Write NAME.py, a commented estimator that works, and test_NAME.py, which holds it."""
+    if not name.isidentifier() or keyword.iskeyword(name) or name.lower() != name:
+        raise BadArgument(
+            f"'{name}' cannot name an {kind}: it becomes a function and a file; "
+            "write it in small letters, digits and _, such as my_estimator"
+        )
+    from benchbed.catalogue.estimators import ESTIMATORS
+
+    if name in ESTIMATORS:
+        raise BadArgument(f"benchbed has an estimator '{name}' already; choose another name")
+    folder = Path(into)
+    written = {
+        folder / f"{name}.py": SKELETONS / f"{kind}.txt",
+        folder / f"test_{name}.py": SKELETONS / f"test_{kind}.txt",
+    }
+    for path in written:
+        if path.exists():
+            raise BadArgument(f"{path} is there already; choose another name or --into")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for path, skeleton in written.items():
+            path.write_text(skeleton.read_text(encoding="utf-8").replace("NAME", name))
+    except OSError as error:
+        raise BadArgument(f"cannot write to {folder}: {error.strerror}; give --into") from None
+    module, test = written
+    click.echo(f"{module}: the estimator, {name}, which works as it stands; change its formula")
+    click.echo(f"{test}: its test; run: pytest {test}")
+    click.echo(f"in a sweep it is called {module}:{name}; from Python pass it to benchbed.compare")
