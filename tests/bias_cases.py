@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from panel import blocks_of, estimator, fresh_blocks, objective
+from panel import blocks_of, fresh_blocks, objective, ready
 
+from benchbed.analysis.bias import never_varied
 from benchbed.analysis.verdict import Verdict, judge
 from benchbed.contracts import Estimator
+from benchbed.measurement.exact_moments import exact_moments
 from benchbed.records import Blocks
-from benchbed.rng import Noise
 
 SEED = 31
-
-
-def tuned(where: str, which: str, seed: int) -> Estimator:
-    """Build a panel estimator, tuned on its own stream if it can be."""
-    method, problem = estimator(which), objective(where)
-    if method.tune is None:
-        return method
-    return method.tune(problem, problem.params.float(), Noise(seed, "tune", which))
 
 
 def shrunk(method: Estimator, share: float) -> Estimator:
     """Plant a fault: every estimate too small by ``share``."""
     return replace(method, draw=lambda *given: (1 - share) * method.draw(*given))
+
+
+def has_no_variance(where: str, which: str) -> bool:
+    """Say whether an estimator, marginalized, shows no variance at all on an objective."""
+    found = exact_moments(objective(where), ready(where, which))
+    return found is not None and bool(found.variance.sum() <= 1e-20 * (found.mean**2).sum())
 
 
 def judged(draws: Mapping[tuple[str, str], int], shrink: float = 0.0) -> dict[str, Verdict]:
@@ -37,7 +36,7 @@ def judged(draws: Mapping[tuple[str, str], int], shrink: float = 0.0) -> dict[st
     """
     names = {f"{which} on {where}": (where, which) for where, which in draws}
     methods = {
-        name: shrunk(tuned(where, which, SEED), shrink) if shrink else tuned(where, which, SEED)
+        name: shrunk(ready(where, which), shrink) if shrink else ready(where, which)
         for name, (where, which) in names.items()
     }
     cells = {
@@ -49,5 +48,9 @@ def judged(draws: Mapping[tuple[str, str], int], shrink: float = 0.0) -> dict[st
         where, which = names[name]
         return fresh_blocks(objective(where), methods[name], draws[where, which], SEED)
 
-    certain = {name for name, (_, which) in names.items() if which == "exact"}
+    certain = {
+        name
+        for name, (where, which) in names.items()
+        if never_varied(cells[name]) and has_no_variance(where, which)
+    }
     return judge(cells, remeasure, certain=certain)

@@ -145,8 +145,9 @@ def rare(blocks: int = 64) -> tuple[Blocks, Blocks]:
 def test_an_event_rarer_than_the_draws_is_no_bias():
     """A coordinate that never varied has no standard error: its t of thousands means nothing."""
     cell, fresh = rare()
-    assert judge({"cell": fresh}, lambda _: fresh)["cell"].outcome == "unbiased"
-    assert judge({"cell": cell}, lambda _: fresh)["cell"].outcome == "insensitive"
+    # Nor is it shown unbiased: a third of the gradient was never seen.
+    assert judge({"cell": fresh}, lambda _: fresh)["cell"].outcome == "undecided"
+    assert judge({"cell": cell}, lambda _: fresh)["cell"].outcome == "undecided"
     # Met once, it has one draw's worth of variance: no better.
     once = fresh.first.copy()
     once[0, 1] += 50_000.0
@@ -181,3 +182,16 @@ def test_sign_flips_of_few_blocks_cannot_beat_their_number():
     rng = np.random.default_rng(50)
     cell = blocks_from(EXACT + 5 + 0.01 * rng.standard_normal((400, 4)), EXACT, blocks=4)
     assert sign_flip(cell, 9_999, seed=0) > 0.1
+
+
+def test_a_coordinate_that_stays_zero_is_not_unbiased():
+    """Its error never varies, so no t statistic sees it: the verdict must not be a pass."""
+    rng = np.random.default_rng(47)
+    draws = EXACT + 0.05 * rng.standard_normal((6_400, 4))
+    draws[:, 1] = 0.0  # forgotten: its exact gradient is -0.5
+    cell = blocks_from(draws, EXACT)
+    verdict = judge({"cell": cell}, lambda _: cell)["cell"]
+    assert verdict.outcome in ("undecided", "biased")
+    draws[:, 1] = EXACT[1]  # certain and right
+    cell = blocks_from(draws, EXACT)
+    assert judge({"cell": cell}, lambda _: cell)["cell"].outcome == "unbiased"

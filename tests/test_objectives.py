@@ -40,6 +40,16 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"latents": "categorical", "training_steps": 2, "images": 1, "extension": "multilinear"},
         {"latents": "categorical", "training_steps": 0, "images": 2, "extension": "cubic"},
     ],
+    "beta_quadratic": [{}, {"dimensions": 2, "k": 0.2}],
+    "dirichlet_quadratic": [{}, {"dimensions": 1, "categories": 4, "seed": 3}],
+    "gamma_quadratic": [{}, {"dimensions": 3, "k": -0.5}],
+    "poisson_quadratic": [{}, {"dimensions": 2, "k": 0.5}],
+    "quantized": [{}, {"dimensions": 3, "codes": 2, "scale": 0.3, "seed": 2}],
+    "iwae": [
+        {},
+        {"latents": "categorical", "items": 2, "distance": 2.0},
+        {"latents": "normal", "particles": 2, "seed": 1},
+    ],
     "golden_bits": [{}, {"extension": "multilinear"}, {"extension": "cubic"}],
     "normal_cosine": [{}, {"k": 2.5, "dimensions": 3, "mean": -0.4, "scale": 0.7}],
     "normal_exponential": [{}, {"k": 0.8, "dimensions": 2, "mean": 0.3, "scale": 0.7}, {"k": 0.0}],
@@ -66,7 +76,12 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
     "table": [{"dimensions": 1, "categories": 3}, {"dimensions": 3, "categories": 4, "seed": 3}],
 }
 CASES = [(name, settings) for name, several in SETTINGS.items() for settings in several]
-FINITE = [case for case in CASES if not case[0].startswith("normal")]
+ENDLESS = ("normal", "beta", "dirichlet", "gamma", "poisson")
+FINITE = [
+    case
+    for case in CASES
+    if not case[0].startswith(ENDLESS) and case[1].get("latents") != "normal"
+]
 
 
 def label(case: tuple[str, dict[str, Any]]) -> str:
@@ -111,8 +126,10 @@ def states(objective: Objective) -> Tensor:
 
 
 def inside(objective: Objective, draws: int, samples: int, dtype=torch.float64) -> Tensor:
-    """Return z strictly between the corners (any z, for a normal)."""
+    """Return z strictly between the corners (any z, for one that has none)."""
     noise = Noise(32, "inside", dtype=dtype)
+    if objective.family.path is None or objective.family.name == "poisson":
+        return objective.family.sample(objective.params.to(dtype), draws, samples, noise)
     return objective.family.path(objective.params.to(dtype), draws, samples, 0.8, noise).soft
 
 

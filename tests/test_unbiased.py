@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from bias_cases import SEED, judged, tuned
-from panel import OBJECTIVES, blocks_of, estimator, fresh_blocks, objective, pairs
+from bias_cases import SEED, judged
+from panel import OBJECTIVES, blocks_of, estimator, fresh_blocks, objective, pairs, ready
 from scipy import integrate
 from torch import Tensor
 
@@ -28,18 +28,21 @@ from benchbed.rng import Noise
 
 UNBIASED = [(where, which) for where, which in pairs() if estimator(which).unbiased is True]
 FAMILY_OF = {name: objective(name).family.name for name in OBJECTIVES}
+# The quick tier leaves other continuations of the same corners, and most of the decoder's share,
+# to ``make prove``: an unbiased estimator sees J at the corners, and items take one path.
+LEFT_TO_PROVE = ("multilinear", "cubic", "untrained")
+ON_DIGITS = ("score_function", "leave_one_out", "disarm", "rebar", "local_expectation", "muprop")
+QUICK = [
+    (where, which)
+    for where, which in UNBIASED
+    if not where.endswith(LEFT_TO_PROVE) and ("digits" not in where or which in ON_DIGITS)
+]
 
 
-def draws_for(where: str) -> int:
-    """Fewer draws where one costs a decoder; more where the cost is nearly constant."""
-    return 32_768 if "digits" in where else 131_072
-
-
-@pytest.mark.parametrize("family", ["bernoulli", "categorical", "normal"])
+@pytest.mark.parametrize("family", sorted(set(FAMILY_OF.values())))
 def test_every_unbiased_estimator_on_every_objective(family):
-    verdicts = judged(
-        {pair: draws_for(pair[0]) for pair in UNBIASED if FAMILY_OF[pair[0]] == family}
-    )
+    draws = {pair: 32_768 for pair in QUICK if FAMILY_OF[pair[0]] == family}
+    verdicts = judged(draws)
     for name, verdict in verdicts.items():
         print(f"{name}: {verdict.one_line()}")
     wrong = {name: verdict for name, verdict in verdicts.items() if verdict.outcome == "biased"}
@@ -51,20 +54,24 @@ def test_every_unbiased_estimator_on_every_objective(family):
     assert shown >= 0.7 * len(verdicts)
 
 
+# Where a shrink of 5 % shows on the fewest draws, tried in this order.
+SHOWING = ("golden_bits", "smooth", "table", "normal_quadratic", "normal_cosine", "coupled")
+
+
 @pytest.mark.parametrize("which", sorted({which for _, which in UNBIASED}))
 def test_a_five_percent_shrink_is_caught_somewhere(which):
     """For each estimator: an objective with predicted power >= 0.99, and the shrink seen there."""
-    for where in ("golden_bits", "smooth", "table", "normal_quadratic", "normal_cosine", "coupled"):
-        if (where, which) not in UNBIASED:
-            continue
-        blocks = blocks_of(objective(where), tuned(where, which, SEED), 524_288, SEED)
+    others = tuple(where for where, name in UNBIASED if name == which and where not in SHOWING)
+    places = [where for where in (*SHOWING, *others) if (where, which) in UNBIASED]
+    for draws, where in itertools.product((8_192, 65_536, 524_288), places):
+        blocks = blocks_of(objective(where), ready(where, which), draws, SEED)
         power = predicted_power(blocks, SHRINK, 0.1)
         if power >= 0.99:
             break
     else:
         pytest.fail(f"no objective shows a 5 % shrink of {which}")
-    verdict = next(iter(judged({(where, which): 524_288}, shrink=SHRINK).values()))
-    print(f"{which} on {where}: power {power:.4f}, {verdict.one_line()}")
+    verdict = next(iter(judged({(where, which): draws}, shrink=SHRINK).values()))
+    print(f"{which} on {where}, {draws:,} draws: power {power:.4f}, {verdict.one_line()}")
     assert verdict.outcome == "biased"
     # `exact` has no variance: its interval is as narrow as float32 rounding.
     assert verdict.bias.low * 0.98 < SHRINK < verdict.bias.high * 1.02

@@ -85,6 +85,16 @@ def never_varied(blocks: Blocks) -> bool:
     return not (spread > _rounding(blocks)).any() and bool((np.abs(mean) > 10 * error).any())
 
 
+def unheard(blocks: Blocks) -> float:
+    """Return how far off the coordinates are that no test looks at, as a share of |exact|.
+
+    They depend on an event rarer than the draws, or an estimator forgets them.
+    """
+    left_out = ~_sound(blocks)
+    off = np.linalg.norm((blocks.first.sum(0) / blocks.count.sum())[left_out])
+    return float(off) / (float(np.linalg.norm(blocks.exact)) or 1.0)
+
+
 def _sound(blocks: Blocks) -> Mask:
     """Return the coordinates whose variance the draws have seen, [p] bool.
 

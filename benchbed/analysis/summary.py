@@ -22,6 +22,7 @@ from benchbed.records import Array, Blocks
 
 # A relative standard deviation under this is rounding: draws are float32.
 ROUNDING = 1e-5
+SQUARES_ROUNDING = 4e-7
 # Past this share of the sum of squares in ONE draw the variance may not exist.
 TAIL_GATE = 0.1
 
@@ -96,7 +97,9 @@ def summarize(blocks: Blocks) -> Summary:
     norm = float(np.linalg.norm(blocks.exact))
     scale = norm or math.sqrt(float(whole.distance / whole.count)) or 1.0
     variance = float(whole.variance)
-    zero = math.sqrt(variance) <= ROUNDING * scale
+    # Squares of float32 errors are rounded: identical rows keep 1e-7 of their squared distance.
+    rounded = SQUARES_ROUNDING * float(np.square(whole.first / whole.count).sum())
+    zero = math.sqrt(variance) <= ROUNDING * scale or variance <= rounded
     draws = int(whole.count)
     skewness, kurtosis = _shape(blocks)
     total = float(blocks.distance[0].sum())

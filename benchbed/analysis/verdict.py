@@ -16,7 +16,7 @@ from typing import Literal
 
 from scipy import stats
 
-from benchbed.analysis.bias import never_varied, screen, sign_flip, visible_shrink
+from benchbed.analysis.bias import never_varied, screen, sign_flip, unheard, visible_shrink
 from benchbed.analysis.intervals import Interval
 from benchbed.analysis.summary import summarize
 from benchbed.errors import BadArgument
@@ -114,6 +114,8 @@ def judge(
             outcome = "undecided"
         elif name in confirmed:
             outcome = "biased"
+        elif unheard(source) > SHRINK:  # a coordinate that stayed 0 must not pass as unbiased
+            outcome = "undecided"
         verdicts[name] = Verdict(
             outcome,
             screens[name][0],

@@ -1,21 +1,37 @@
 """REBAR: the score function with a relaxed sample, and its conditional twin, as control variate.
 
 Tucker, Mnih, Maddison, Lawson and Sohl-Dickstein 2017, "REBAR: Low-variance, unbiased gradient
-estimates for discrete latent variable models" (arXiv 1703.07370), equation 7. z is relaxed by
-sigma(z / temperature) or softmax(z / temperature); zt is drawn given the hard sample b. The
-derivative of zt at fixed b is not 1: public code that takes it so is biased.
+estimates for discrete latent variable models" (arXiv 1703.07370), equation 7. With b the hard
+sample of z, zt drawn given b, and S = d log q(b) / d params, all [draws, samples, *params]:
+
+    g = [J(b) - eta J(h(zt))] S + eta d J(h(z)) / d params - eta d J(h(zt)) / d params.
+
+h is sigma(z / t) or softmax(z / t), or the paper's second relaxation with params t / (t + 1) added
+inside, which tends to sigma(params) as t grows: the estimator then tends to MuProp without its
+linear term, [J(b) - eta J(mean)] S. The derivative of zt at fixed b is not 1: public code that
+takes it so is biased. For categorical latents the second relaxation is this project's (h may be
+any function of z and params).
+
+Cost: 3 evaluations of J a sample, 2 with tied noise, which makes h(zt) equal to h(z).
 """
 
 from __future__ import annotations
 
 import math
-from typing import Literal
+from dataclasses import replace
+from typing import Literal, NamedTuple
 
 from torch import Tensor
 
 from benchbed.arguments import at_least, positive_temperature
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.errors import BadArgument
+from benchbed.estimators._conditional_noise import (
+    Relaxation,
+    relaxed_cost_control,
+    relaxed_twins,
+)
+from benchbed.estimators._second_moment import least_variance, untuned_draw
 from benchbed.layout import mean_over_samples
 from benchbed.rng import Noise
 
@@ -27,72 +43,97 @@ def rebar(
     samples: int = 1,
     eta: float | Literal["tune"] = 1.0,
     temperature: float | Literal["tune"] = 0.5,
+    relaxation: Relaxation = "plain",
+    tied: bool = False,
 ) -> Estimator:
     """Average ``samples`` copies of [J(b) - eta J(h(zt))] S + eta (d J(h(z)) - d J(h(zt))).
 
     Args:
-        samples: independent copies, each of three evaluations of J.
+        samples: independent copies, each of three evaluations of J, two if tied.
         eta: weight of the control variate; ``tune`` sets it to least variance on a pilot.
         temperature: of the relaxation h; ``tune`` searches 0.05 to 5 for least variance.
+        relaxation: ``plain``, or ``muprop``: the paper's second, which has a use at high
+            temperatures too.
+        tied: draw zt with the noise of z, which saves one evaluation and costs some variance.
     """
     at_least("rebar", "samples", samples, 1)
-    if isinstance(temperature, str) or isinstance(eta, str):
-        for name, given in (("eta", eta), ("temperature", temperature)):
-            if isinstance(given, str) and given != "tune":
-                raise BadArgument(f"rebar needs {name}: a number or tune, got '{given}'")
+    if relaxation not in ("plain", "muprop"):
+        raise BadArgument(f"rebar needs relaxation: plain or muprop, got '{relaxation}'")
+    for name, given in (("eta", eta), ("temperature", temperature)):
+        if isinstance(given, str) and given != "tune":
+            raise BadArgument(f"rebar needs {name}: a number or tune, got '{given}'")
+    if not isinstance(eta, str) and not math.isfinite(eta):
+        raise BadArgument(
+            f"rebar needs a finite eta, got {eta}; 1 weighs the control variate in full"
+        )
     if not isinstance(temperature, str):
         positive_temperature("rebar", temperature)
+    form = _Form(samples, relaxation, tied)
     if isinstance(eta, str) or isinstance(temperature, str):
-        return _tunable(samples, eta, temperature)
-    return _fixed(samples, float(eta), float(temperature), spent=0)
+        return _tunable(form, eta, temperature)
+    return _fixed(form, float(eta), float(temperature), spent=0)
+
+
+class _Form(NamedTuple):
+    """What tuning leaves alone."""
+
+    samples: int
+    relaxation: Relaxation
+    tied: bool
+
+    @property
+    def evaluations(self) -> int:
+        return (2 if self.tied else 3) * self.samples
 
 
 def _parts(
-    objective: Objective, params: Tensor, draws: int, samples: int, temperature: float, noise: Noise
+    objective: Objective, params: Tensor, draws: int, form: _Form, temperature: float, noise: Noise
 ) -> tuple[Tensor, Tensor]:
     """Return the score-function estimate and the control variate, each [draws, *params]."""
     family = objective.family
-    assert family.conditional_path is not None
-    path = family.path(params, draws, samples, temperature, noise)  # z, and b = hard
-    # A stream of its own, so that z goes on sharing its noise with other estimators.
-    apart = noise.child("twin", noise.drawn)
-    twin = family.conditional_path(params, path.hard, temperature, apart)  # zt given b
-    noise.drawn += apart.drawn
+    path, twin = relaxed_twins(
+        family, params, draws, form.samples, temperature, noise, form.relaxation, form.tied
+    )
     score = family.score(params, path.hard)  # [draws, samples, *params]
     at_b = objective.evaluate(path.hard, params)
-    at_z = objective.evaluate(path.soft, params, slope=True)
-    at_zt = objective.evaluate(twin.soft, params, slope=True)
-    assert at_z.slope is not None
-    assert at_zt.slope is not None
-    control = path.vjp(at_z.slope) - twin.vjp(at_zt.slope) - family.lift(at_zt.cost) * score
-    if at_z.direct is not None and at_zt.direct is not None:
-        control = control + at_z.direct - at_zt.direct  # z and zt have one law: mean zero
-    plain = add_direct(mean_over_samples(family.lift(at_b.cost) * score), at_b)
-    return plain, mean_over_samples(control)
+    control = relaxed_cost_control(objective, params, path, twin, score)
+    return add_direct(mean_over_samples(family.lift(at_b.cost) * score), at_b), control
 
 
-def _fixed(samples: int, eta: float, temperature: float, spent: int) -> Estimator:
+def _fixed(
+    form: _Form,
+    eta: float | Literal["tune"],
+    temperature: float | Literal["tune"],
+    spent: int,
+) -> Estimator:
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
-        plain, control = _parts(objective, params, draws, samples, temperature, noise)
+        assert not isinstance(eta, str)
+        assert not isinstance(temperature, str)
+        plain, control = _parts(objective, params, draws, form, temperature, noise)
         return plain + eta * control
 
     return Estimator(
         "rebar",
         draw,
-        samples=samples,
-        evaluations=3 * samples,
-        slopes=2 * samples,
+        samples=form.samples,
+        evaluations=form.evaluations,
+        slopes=(1 if form.tied else 2) * form.samples,
         unbiased=True,
         needs=frozenset({"differentiable", "relaxed"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Tucker et al. 2017",
-        settings={"eta": eta, "temperature": temperature},
+        settings={
+            "eta": eta,
+            "temperature": temperature,
+            "relaxation": form.relaxation,
+            "tied": form.tied,
+        },
         tuning_evaluations=spent,
     )
 
 
 def _tunable(
-    samples: int, eta: float | Literal["tune"], temperature: float | Literal["tune"]
+    form: _Form, eta: float | Literal["tune"], temperature: float | Literal["tune"]
 ) -> Estimator:
     def tune(objective: Objective, params: Tensor, noise: Noise) -> Estimator:
         from scipy.optimize import minimize_scalar
@@ -102,10 +143,10 @@ def _tunable(
         def pilot(log_temperature: float) -> tuple[float, float]:
             """Return (trace variance, eta) at a temperature, on the same noise each time."""
             nonlocal spent
-            spent += 3 * PILOT * samples
+            spent += form.evaluations * PILOT
             level = math.exp(log_temperature)
-            plain, control = _parts(objective, params, PILOT, samples, level, noise.child("pilot"))
-            best = _least_variance(plain, control) if isinstance(eta, str) else eta
+            plain, control = _parts(objective, params, PILOT, form, level, noise.child("pilot"))
+            best = least_variance(plain, control) if isinstance(eta, str) else eta
             return float((plain + best * control).var(0).sum()), best
 
         if isinstance(temperature, str):
@@ -117,33 +158,7 @@ def _tunable(
         else:
             chosen = temperature
         best_eta = pilot(math.log(chosen))[1]
-        return _fixed(samples, best_eta, chosen, spent)
+        return _fixed(form, best_eta, chosen, spent)
 
-    def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
-        del objective, params, draws, noise
-        raise BadArgument(
-            "rebar has no eta or temperature before it is tuned; call "
-            "estimator.tune(objective, params, noise) and draw from what it returns"
-        )
-
-    untuned = _fixed(samples, 1.0, 1.0, spent=0)
-    return Estimator(
-        "rebar",
-        draw,
-        samples=samples,
-        evaluations=untuned.evaluations,
-        slopes=untuned.slopes,
-        unbiased=True,
-        needs=untuned.needs,
-        families=untuned.families,
-        citation=untuned.citation,
-        settings={"eta": eta, "temperature": temperature},
-        tune=tune,
-    )
-
-
-def _least_variance(plain: Tensor, control: Tensor) -> float:
-    """Return the eta of least trace variance: - sum cov(plain, control) / sum var(control)."""
-    a, c = (x.double() - x.double().mean(0) for x in (plain, control))
-    spread = float(c.square().sum())
-    return -float((a * c).sum()) / spread if spread > 0 else 0.0
+    draw = untuned_draw("rebar", "eta or temperature")
+    return replace(_fixed(form, eta, temperature, spent=0), draw=draw, tune=tune)

@@ -2,7 +2,9 @@
 
 Liu, Dong, Liu, Yu and Gao 2023, "Bridging Discrete and Backpropagation: Straight-Through and
 Beyond" (arXiv 2304.08612), algorithm 1. At temperature 1 it is exact for a J at most quadratic in
-each variable; at other temperatures it is biased even for a linear one.
+each variable; at other temperatures it is biased even for a linear one. At temperature 1 it is,
+sample by sample, half the sum of ``straight_through`` and ``darn``; that is also ZGR, the limit of
+``gumbel_rao`` as its temperature goes to 0 (Shekhovtsov 2023).
 """
 
 from __future__ import annotations

@@ -2,6 +2,10 @@
 
 Kingma and Welling 2014 (arXiv 1312.6114); Rezende, Mohamed and Wierstra 2014 (arXiv 1401.4082).
 Unbiased where J is continuous and differentiable almost everywhere; it does not see a jump.
+
+It takes whatever path a family offers whose samples are differentiable (``exact_path``), your own
+families included. Gamma, beta and Dirichlet offer the implicit one: there the numbers are those
+of implicit_reparameterization, which is the name to report and to cite.
 """
 
 from __future__ import annotations

@@ -1,0 +1,58 @@
+"""Antithetic pairs of categorical samples by stick-breaking.
+
+Dong, Mnih and Tucker 2021 (arXiv 2106.08056): a categorical variable is a string of
+bits, stop at class c or go on, with logits psi_c = phi_c - logsumexp(phi_{c+1..C}), c < C. One
+uniform a bit gives B_c = 1[u_c < sigma(psi_c)] and Bt_c = 1[1 - u_c < sigma(psi_c)]; z is the first
+class that stops, or C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchbed.estimators._antithetic_bits import pair_states
+from benchbed.layout import draws_last
+
+
+class Sticks(NamedTuple):
+    """Breaks and classes of a pair, draws-last; the two of a pair are the first two entries."""
+
+    breaks: Tensor  # [2, pairs, *items, d, C - 1, draws]: B and Bt
+    reached: Tensor  # same shape: 1 where no earlier class stopped
+    classes: Tensor  # one-hot, [2, pairs, *items, d, C, draws]
+
+
+def tails(params: Tensor) -> Tensor:
+    """Return logsumexp(phi_{c+1..C}) for c < C, [*items, d, C - 1]."""
+    return params.flip(-1).logcumsumexp(-1).flip(-1)[..., 1:]
+
+
+def stick_logits(params: Tensor) -> Tensor:
+    """Return psi [*items, d, C - 1]."""
+    return params[..., :-1] - tails(params)
+
+
+def sticks(psi: Tensor, u: Tensor) -> Sticks:
+    """Break the sticks at u [draws, pairs, *items, d, C - 1]."""
+    inner = draws_last(u)
+    p, q = psi.sigmoid()[..., None], torch.sigmoid(-psi)[..., None]
+    breaks = torch.stack((inner < p, inner > q)).to(psi.dtype)
+    going = (1 - breaks).cumprod(-2)  # 1 while no class up to here stopped
+    reached = torch.cat((torch.ones_like(going[..., :1, :]), going[..., :-1, :]), -2)
+    classes = torch.cat((reached - going, going[..., -1:, :]), -2)
+    return Sticks(breaks, reached, classes)
+
+
+def stick_states(psi: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield (probability [n, *items], u [n, 1, *psi]) for the 3^(d (C - 1)) outcomes of a pair."""
+    for probability, u in pair_states(psi.flatten(-2)):
+        yield probability, u.reshape(*u.shape[:-1], *psi.shape[-2:])
+
+
+def stick_state_count(params: Tensor) -> int:
+    """Return the number of outcomes of ``stick_states``."""
+    return int(3 ** (params.shape[-2] * (params.shape[-1] - 1)))

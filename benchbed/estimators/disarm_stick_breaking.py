@@ -1,0 +1,81 @@
+"""DisARM-SB: DisARM for categorical latents, on the bits of a stick-breaking.
+
+Dong, Mnih and Tucker 2021, "Coupled Gradient Estimators for Discrete Latent Variables" (arXiv
+2106.08056). Of an antithetic pair z, zt (_stick_breaking) with costs J, Jt, the
+gradient in the logit psi_c of a bit is 1/2 (J - Jt) times
+
+    (B_c - Bt_c) sigma(|psi_c|)   where both reached class c (DisARM),
+    B_c - sigma(psi_c)            where only z did, and minus the same in Bt where only zt did,
+
+the bits that one of the two never looked at being independent of it. The chain to the logits of
+classes is d psi_c / d phi_c = 1 and d psi_c / d phi_j = -softmax(phi_{c+1..C})_j for j > c.
+Unbiased in any order of the classes. Two classes: DisARM.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from benchbed.contracts import Estimator, Finite, Objective, add_direct
+from benchbed.estimators._antithetic_bits import even_samples
+from benchbed.estimators._stick_breaking import (
+    stick_logits,
+    stick_state_count,
+    stick_states,
+    sticks,
+    tails,
+)
+from benchbed.layout import draws_first, draws_last
+from benchbed.rng import Noise
+
+
+def disarm_stick_breaking(samples: int = 2) -> Estimator:
+    """Average ``samples / 2`` antithetic pairs, coupled bit by bit of a stick-breaking.
+
+    Args:
+        samples: z in one estimate, an even number.
+    """
+    pairs = even_samples("disarm_stick_breaking", samples)
+
+    def estimate(objective: Objective, params: Tensor, u: Tensor) -> Tensor:
+        psi = stick_logits(params)
+        breaks, reached, classes = sticks(psi, u)
+        found = objective.evaluate(draws_first(classes.flatten(0, 1)), params)
+        cost = draws_last(found.cost)  # [2 * pairs, *items, draws]
+        half = len(cost) // 2
+        gap = 0.5 * (cost[:half] - cost[half:])[..., None, None, :]
+        agree = psi.abs().sigmoid()[..., None]
+        stop = psi.sigmoid()[..., None]
+        both = reached[0] * reached[1]
+        stopped = (reached[0] * breaks[0]) - (reached[1] * breaks[1])
+        alone = stopped - (reached[0] - reached[1]) * stop
+        bits = (gap * (both * stopped * agree + (1 - both) * alone)).mean(0)  # [*items, d, C-1, n]
+        return add_direct(draws_first(_chain(params) @ bits), found)
+
+    def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
+        *inner, classes = params.shape
+        return estimate(objective, params, noise.uniform(draws, pairs, *inner, classes - 1))
+
+    def outcomes(objective: Objective, params: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        for probability, u in stick_states(stick_logits(params)):
+            yield probability, estimate(objective, params, u)
+
+    return Estimator(
+        "disarm_stick_breaking",
+        draw,
+        samples=samples,
+        evaluations=samples,
+        unbiased=True,
+        families=frozenset({"categorical"}),
+        citation="Dong et al. 2021",
+        finite=Finite(lambda _objective, params: stick_state_count(params), outcomes, pairs),
+    )
+
+
+def _chain(params: Tensor) -> Tensor:
+    """Return d psi_c / d phi_j, [*items, d, C (j), C - 1 (c)]."""
+    later = (params[..., :, None] - tails(params)[..., None, :]).exp().tril(-1)
+    return torch.eye(params.shape[-1]).to(params)[:, :-1] - later

@@ -1,0 +1,107 @@
+"""Double control variates: leave-one-out with a linear one inside, made of the others' slopes.
+
+Titsias and Shi 2022, "Double Control Variates for Gradient Estimation in Discrete Latent Variable
+Models", AISTATS (arXiv 2111.05300). With z_1..z_K independent, S_k = d log q(z_k) / d params and
+cv_k = alpha mean_{j != k} J'(z_j) . (z_k - E[z]), one number for each item:
+
+    g = 1/K sum_k [J_k + cv_k - mean_{j != k} (J_j + cv_j)] S_k
+        - alpha mean_k J'(z_k) d E[z] / d params,               [draws, *params].
+
+Unbiased: E[(z_k - E[z]) S_k] is d E[z] / d params in every family, the slopes in cv_k come from
+the other samples, and a cv_j in the baseline has mean zero given z_k, although its slopes hold z_k.
+The paper's is the Bernoulli case; without the last term it would be biased. alpha = -1 is the
+natural value and the variance is quadratic in alpha, so ``tune`` finds the least in closed form
+where the paper follows its gradient.
+
+Cost: K evaluations of J with their slopes at the corners.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Literal
+
+from torch import Tensor
+
+from benchbed.arguments import at_least
+from benchbed.contracts import Estimator, Objective, add_direct
+from benchbed.enumeration import finite_in_z
+from benchbed.errors import BadArgument
+from benchbed.estimators._second_moment import least_variance, untuned_draw
+from benchbed.layout import mean_over_samples, sum_over_samples
+from benchbed.rng import Noise
+
+
+def double_control_variates(
+    samples: int = 2, alpha: float | Literal["tune"] = "tune", pilot: int = 4096
+) -> Estimator:
+    """Leave-one-out after adding alpha times the others' slope dotted with z - E[z] to each cost.
+
+    Args:
+        samples: z in one estimate, at least 2.
+        alpha: weight of the inner control variate; 0 is leave_one_out, -1 the natural value,
+            ``tune`` that of least variance on a pilot.
+        pilot: estimates that tuning draws.
+    """
+    name = "double_control_variates"
+    at_least(name, "samples", samples, 2, "; with one sample use muprop")
+    at_least(name, "pilot", pilot, 2)
+    if not isinstance(alpha, str):
+        if not math.isfinite(alpha):
+            raise BadArgument(f"{name} needs a finite alpha, got {alpha}; write -1 or tune")
+        return _fixed(samples, float(alpha), 0)
+    if alpha != "tune":
+        raise BadArgument(f"{name} needs alpha: a number or tune, got '{alpha}'")
+
+    def tune(objective: Objective, params: Tensor, noise: Noise) -> Estimator:
+        z = objective.family.sample(params, pilot, samples, noise)
+        return _fixed(samples, least_variance(*_parts(objective, params, z)), samples * pilot)
+
+    draw = untuned_draw(name, "alpha")
+    return replace(_fixed(samples, alpha, 0), draw=draw, finite=None, tune=tune)
+
+
+def _parts(objective: Objective, params: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the leave-one-out estimate and what alpha multiplies, each [draws, *params]."""
+    family = objective.family
+    assert family.mean_vjp is not None
+    samples = z.shape[1]
+    found = objective.evaluate(z, params, slope=True)
+    assert found.slope is not None
+    total = sum_over_samples(found.slope)[:, None]
+    others = (total - found.slope) / (samples - 1)  # [draws, samples, *items, *event]
+    mean = family.mean(params)
+    inside = ((z - mean) * others).sum(tuple(range(-family.event_axes, 0)))
+    score = family.score(params, z)
+
+    def leave_one_out(x: Tensor) -> Tensor:  # [draws, samples, *items]
+        centred = x - x.mean(1, keepdim=True)
+        return sum_over_samples(family.lift(centred) * score) / (samples - 1)
+
+    control = leave_one_out(inside) - family.mean_vjp(mean, mean_over_samples(found.slope))
+    return add_direct(leave_one_out(found.cost), found), control
+
+
+def _fixed(samples: int, alpha: float | Literal["tune"], spent: int) -> Estimator:
+    def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
+        assert not isinstance(alpha, str)
+        plain, control = _parts(objective, params, z)
+        return plain + alpha * control
+
+    def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
+        return estimate(objective, params, objective.family.sample(params, draws, samples, noise))
+
+    return Estimator(
+        "double_control_variates",
+        draw,
+        samples=samples,
+        evaluations=samples,
+        slopes=samples,
+        unbiased=True,
+        needs=frozenset({"differentiable", "mean"}),
+        citation="Titsias and Shi 2022",
+        settings={"alpha": alpha},
+        finite=finite_in_z(estimate, together=samples),
+        tuning_evaluations=spent,
+    )

@@ -1,0 +1,86 @@
+"""Gumbel-Softmax vector quantization: a relaxed choice of code, by distance to the encoder.
+
+Jang, Gu and Poole 2017 (arXiv 1611.01144) relax a categorical choice; Ramesh et al. 2021,
+"Zero-Shot Text-to-Image Generation" (arXiv 2102.12092), take a codebook's entries with the relaxed
+weights. Their logits are a network's output; here, as f is what is trained, they are distances. For
+every coordinate of f [*items, d, D] and its codes c_k, with Gumbels G_k,
+
+    w = softmax((-(f - c)^2 / (2 width^2) + G) / temperature),  z = sum_k w_k c_k,
+    dz/df = Var_w(c) / (temperature width^2),  Var_w(c) = sum_k w_k (c_k - z)^2.
+
+The codes it samples follow softmax(-(f - c)^2 / (2 width^2)), which is ANOTHER law than that of the
+nearest code to a noisy f: it is biased at every temperature, also as the temperature goes to 0. One
+evaluation of J with its slope a sample.
+"""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+
+from benchbed.arguments import at_least, positive_temperature
+from benchbed.contracts import Estimator, Objective, add_direct
+from benchbed.errors import BadArgument
+from benchbed.families.categorical import one_hot_of_largest
+from benchbed.layout import draws_first, draws_last, mean_over_samples
+from benchbed.rng import Noise
+
+
+def gumbel_vq(
+    samples: int = 1,
+    temperature: float = 0.5,
+    width: float = 0.5,
+    straight_through: bool = False,
+) -> Estimator:
+    """Average dJ/dz at ``samples`` mixtures of codes, weighted by a Gumbel-Softmax of distances.
+
+    Args:
+        samples: mixtures in one estimate.
+        temperature: of the relaxation, > 0.
+        width: of the logits -(f - c)^2 / (2 width^2); at the scale of the encoder's noise the
+            codes' law is near the family's own.
+        straight_through: evaluate J at the code of the largest weight, not at the mixture.
+    """
+    at_least("gumbel_vq", "samples", samples, 1)
+    positive_temperature("gumbel_vq", temperature)
+    if not 0 < width < math.inf:
+        raise BadArgument(
+            f"gumbel_vq needs width > 0, got {width}; it divides distances, try the scale of the "
+            "encoder's noise"
+        )
+
+    def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
+        codebook = objective.family.codebook
+        assert codebook is not None
+        codes = codebook.to(params)  # [1 or D, codes]
+        logits = -(params[..., None] - codes).square() / (2 * width**2)  # [*items, d, D, codes]
+        noisy = noise.gumbel(draws, samples, *logits.shape).add_(logits)
+        weight = (draws_last(noisy) / temperature).softmax(-2)  # [samples, ..., codes, draws]
+        values = codes[..., None]
+        mixture = (weight * values).sum(-2)
+        spread = (weight * (values - mixture.unsqueeze(-2)).square()).sum(-2)
+        z = mixture
+        if straight_through:
+            z = (draws_last(one_hot_of_largest(noisy)) * values).sum(-2)
+        found = objective.evaluate(draws_first(z), params, slope=True)
+        assert found.slope is not None
+        rate = draws_first(spread).div_(temperature * width**2)  # dz/df
+        return add_direct(mean_over_samples(found.slope * rate), found)
+
+    return Estimator(
+        "gumbel_vq",
+        draw,
+        samples=samples,
+        evaluations=samples,
+        slopes=samples,
+        unbiased=False,
+        needs=frozenset({"differentiable"} if straight_through else {"differentiable", "relaxed"}),
+        families=frozenset({"quantized"}),
+        citation="Jang et al. 2017; Ramesh et al. 2021",
+        settings={
+            "temperature": temperature,
+            "width": width,
+            "straight_through": straight_through,
+        },
+    )
