@@ -113,20 +113,10 @@ def test_double_control_variates_at_the_published_size(alpha, expected):
     assert found.low <= 200 * expected <= found.high
 
 
-@pytest.mark.parametrize(
-    ("temperature", "tied", "value"),
-    [
-        (0.1, False, 6.96),
-        (0.5, False, 1.43),
-        (1.0, False, 1.32),
-        (0.1, True, 7.25),
-        (0.5, True, 1.66),
-        (1.0, True, 1.45),
-    ],
-)
-def test_golden_variances_of_rebar(temperature, tied, value):
+@pytest.mark.parametrize(("temperature", "value"), [(0.1, 7.25), (0.5, 1.66), (1.0, 1.45)])
+def test_golden_variances_of_tied_rebar(temperature, value):
     """Ours, with an interval of 1 in 10,000, against figures from a million draws."""
-    method = build_estimator("rebar", temperature=temperature, tied=tied)
+    method = build_estimator("rebar", temperature=temperature, tied=True)
     blocks = blocks_of(objective("golden_bits"), method, draws=400_000, seed=43)
     found = _variance_at(blocks, FALSE_ALARM)
     assert found.low * 0.99 <= value <= found.high * 1.01
@@ -139,9 +129,9 @@ def test_tuning_lowers_the_variance_that_it_is_set_to_lower():
     for name, bound in bounds.items():
         method = build_estimator(name).tune(problem, problem.params.float(), Noise(44))
         assert _variance_at(blocks_of(problem, method, 100_000, 44), FALSE_ALARM).high < bound
-    problem = objective("normal_cosine")  # 1.34 for the score function, 2.36 for the path
+    problem = objective("normal_exponential")  # 1.01 for the score function, 0.235 for the path
     method = build_estimator("lax").tune(problem, problem.params.float(), Noise(44))
-    assert _variance_at(blocks_of(problem, method, 100_000, 44), FALSE_ALARM).high < 0.15
+    assert _variance_at(blocks_of(problem, method, 100_000, 44), FALSE_ALARM).high < 0.06
 
 
 # Exact means, for any weights.
@@ -201,7 +191,7 @@ def test_learned_estimators_are_unbiased():
     for cells in (
         {(w, e): 131_072 for w in ("golden_bits", "coupled", "quadratic") for e in CONTINUOUS},
         {(w, e): 131_072 for w in ("smooth", "table", "polynomial") for e in CONTINUOUS},
-        {(w, "lax"): 131_072 for w in ("normal_quadratic", "normal_exponential", "normal_cosine")},
+        {(w, "lax"): 131_072 for w in ("normal_quadratic", "normal_exponential")},
         {(w, "double_control_variates"): 131_072 for w in ("normal_quadratic", "normal_cosine")},
     ):
         for name, found in judged(cells).items():
@@ -298,7 +288,7 @@ def test_lax_is_unbiased_where_the_path_misses_a_jump():
 
 
 def test_lax_without_the_path_of_its_network_is_caught():
-    problem = objective("normal_cosine")
+    problem = objective("normal_exponential")
     method = build_estimator("lax", steps=20).tune(problem, problem.params.float(), Noise(47))
     right = problem.family.path
 

@@ -19,6 +19,8 @@ YARDSTICKS: Mapping[str, dict[str, Any]] = {
     "d=8 bits": {"name": "coupled", "dimensions": 8},
     "d=8 K=10": {"name": "smooth", "dimensions": 8, "categories": 10},
     "d=8 normal": {"name": "normal_quadratic", "dimensions": 8},
+    "d=8 Poisson": {"name": "poisson_quadratic", "dimensions": 8},
+    "2 particles": {"name": "iwae", "particles": 2},
 }
 
 

@@ -21,7 +21,7 @@ from benchbed.rng import Noise
 BATCHES = 16  # that a pilot is cut into; Adam walks over one after the other
 RATE = 0.03  # Adam's first step size, falling to 0 over the steps
 MOMENTS = (0.9, 0.99)  # Adam's decay rates
-RIDGES = (1e-8, 1e-6, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # strengths tried, in columns' own units
+RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # strengths tried, in columns' own units
 
 
 def least_variance(plain: Tensor, control: Tensor) -> float:

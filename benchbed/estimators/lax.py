@@ -39,14 +39,15 @@ from benchbed.layout import mean_over_samples
 from benchbed.rng import Noise
 
 
-def lax(samples: int = 1, hidden: int = 10, steps: int = 200, pilot: int = 4096) -> Estimator:
+def lax(samples: int = 1, hidden: int = 10, steps: int = 200, pilot: int = 16384) -> Estimator:
     """Average ``samples`` copies of [J(x) - c(x)] S + dc/dx dx/dparams, c a tuned network.
 
     Args:
         samples: independent copies, each of one evaluation of J.
         hidden: units of the network.
         steps: of Adam in tuning; the output weights are solved for besides.
-        pilot: estimates that tuning draws.
+        pilot: estimates that tuning draws: many, because the network's error beyond the outermost
+            of them is multiplied by the largest scores.
     """
     at_least("lax", "samples", samples, 1)
     at_least("lax", "hidden", hidden, 1)

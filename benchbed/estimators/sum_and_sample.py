@@ -13,8 +13,8 @@ outcomes g is the exact gradient. The direct term of s_j has the weight of e(s_j
 Outcomes are drawn by stochastic beam search (_without_replacement), so any number of Bernoulli or
 categorical variables will do; other laws are listed. With many outcomes, none of them likely, g is
 nearly the score function of the last one: k evaluations of J for the variance of one. Slow beside a
-cheap J (20 to 35 times the score function an evaluation on 20 coupled bits): each variable is a step
-of the beam with its own race, selection and bookkeeping.
+cheap J (20 to 35 times the score function an evaluation on 20 coupled bits): each variable is a
+step of the beam with its own race, selection and bookkeeping.
 """
 
 from __future__ import annotations

@@ -83,5 +83,5 @@ def negative_elbo(model: DigitsModel, batch: Tensor, family: Family, extension: 
         cost,
         direct=True,
         jacobian=model.jacobian(batch),
-        citation="Kingma and Welling 2014; data: Alpaydin and Kaynak 1998",
+        citation="Kingma and Welling 2014; Alpaydin and Kaynak 1998",
     )
