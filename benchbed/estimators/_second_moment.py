@@ -1,8 +1,9 @@
 """Tuning control variates to the least second moment, in closed form where it is quadratic.
 
 E[g] does not depend on what is tuned, so the least E[sum g^2] is the least trace variance. The
-estimates here are linear in their output weights ("heads"): those are solved for, and only the
-hidden layer that feeds them is walked by Adam (Kingma and Ba 2015, arXiv 1412.6980).
+estimates here are linear in their output weights ("heads"): Adam (Kingma and Ba 2015, arXiv
+1412.6980) walks hidden layer and heads together, from heads that are solved for and to a hidden
+layer whose heads are then solved for again.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def untuned_draw(name: str, what: str) -> Draw:
 
 
 class Learned(NamedTuple):
-    """A hidden layer, and the heads that every item has of its own."""
+    """A hidden layer, and its heads: one set, or one for each item."""
 
     inner: Tensor  # [hidden, inputs]
     offset: Tensor  # [hidden]
@@ -163,12 +164,10 @@ def _walk(batches: Sequence[Batch], start: Learned, steps: int) -> Learned:
             leaves = [weight.requires_grad_() for weight in weights]
             learned = Learned(leaves[0], leaves[1], leaves[2] * size)
             loss = batch.estimates(learned).square().mean()
-            slopes = torch.autograd.grad(loss, leaves, allow_unused=True)
+            slopes = torch.autograd.grad(loss, leaves)
         rate = RATE * (1 - step / steps)
         weights = [weight.detach() for weight in weights]
         for weight, slope, mean, square in zip(weights, slopes, means, squares, strict=True):
-            if slope is None:
-                continue
             mean.lerp_(slope, 1 - MOMENTS[0])
             square.lerp_(slope.square(), 1 - MOMENTS[1])
             ahead = mean / (1 - MOMENTS[0] ** (step + 1))
