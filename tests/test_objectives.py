@@ -78,9 +78,7 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
 CASES = [(name, settings) for name, several in SETTINGS.items() for settings in several]
 ENDLESS = ("normal", "beta", "dirichlet", "gamma", "poisson")
 FINITE = [
-    case
-    for case in CASES
-    if not case[0].startswith(ENDLESS) and case[1].get("latents") != "normal"
+    case for case in CASES if not case[0].startswith(ENDLESS) and case[1].get("latents") != "normal"
 ]
 
 

@@ -19,6 +19,7 @@ from scipy import integrate
 from torch import Tensor
 
 from benchbed.analysis.bias import predicted_power, visible_shrink
+from benchbed.analysis.summary import summarize
 from benchbed.analysis.verdict import SHRINK, judge
 from benchbed.catalogue import build_estimator, build_objective
 from benchbed.contracts import Path
@@ -39,10 +40,18 @@ QUICK = [
 ]
 
 
+def draws_for(where: str, family: str) -> int:
+    """Fewer draws where one costs a decoder; more on the laws of few variables and heavy tails."""
+    if "digits" in where:
+        return 32_768
+    return 65_536 if family in ("bernoulli", "categorical", "normal") else 524_288
+
+
 @pytest.mark.parametrize("family", sorted(set(FAMILY_OF.values())))
 def test_every_unbiased_estimator_on_every_objective(family):
-    draws = {pair: 32_768 for pair in QUICK if FAMILY_OF[pair[0]] == family}
-    verdicts = judged(draws)
+    verdicts = judged(
+        {pair: draws_for(pair[0], family) for pair in QUICK if FAMILY_OF[pair[0]] == family}
+    )
     for name, verdict in verdicts.items():
         print(f"{name}: {verdict.one_line()}")
     wrong = {name: verdict for name, verdict in verdicts.items() if verdict.outcome == "biased"}
@@ -66,7 +75,8 @@ def test_a_five_percent_shrink_is_caught_somewhere(which):
     for draws, where in itertools.product((8_192, 65_536, 524_288), places):
         blocks = blocks_of(objective(where), ready(where, which), draws, SEED)
         power = predicted_power(blocks, SHRINK, 0.1)
-        if power >= 0.99:
+        # Without any variance, as where a control variate is exact, nothing is tested.
+        if power >= 0.99 and (which == "exact" or not summarize(blocks).zero):
             break
     else:
         pytest.fail(f"no objective shows a 5 % shrink of {which}")
