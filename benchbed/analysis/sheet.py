@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -64,6 +66,12 @@ def interval_of(row: pd.Series, name: str) -> Interval:
     return Interval(*(float(row.get(f"{name}{end}", math.nan)) for end in ("", "_low", "_high")))
 
 
+def target_of(row: Mapping[Hashable, Any] | pd.Series) -> str:
+    """Return whose exact gradient a row's bias is held against; ``objective`` where unknown."""
+    target = row.get("target", "objective")
+    return target if isinstance(target, str) else "objective"
+
+
 def markdown(frame: pd.DataFrame) -> str:
     """Return the main columns as a Markdown table, a row per cell."""
     names = ["objective", "estimator", "samples", *MAIN.values()]
@@ -76,6 +84,8 @@ def markdown(frame: pd.DataFrame) -> str:
             else worded(interval_of(row, name))
             for name in MAIN
         ]
+        if (target := target_of(row)) != "objective":
+            numbers[0] += f" against {target}"
         evaluations = row.get("evaluations")
         known = "-" if evaluations is None or pd.isna(evaluations) else f"{evaluations:.0f}"
         state = row["status"] if row["status"] == "ok" else f"{row['status']}: {row['message']}"

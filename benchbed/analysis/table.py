@@ -40,7 +40,15 @@ CHECKS = (
 )
 COLUMNS = (
     *(f"{name}{end}" for name in INTERVALS for end in ("", "_low", "_high")),
-    *("unbiased", "evaluations", "slopes", "random_numbers", "parameters", "tuning_evaluations"),
+    *(
+        "unbiased",
+        "target",
+        "evaluations",
+        "slopes",
+        "random_numbers",
+        "parameters",
+        "tuning_evaluations",
+    ),
     *("exact_bias", "exact_variance", *CHECKS, "bias_p", "bias_visible"),
 )
 LEVEL_OF_VISIBLE = 0.001
@@ -62,9 +70,10 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     Columns besides ``INTERVALS`` (each with _low and _high, level 0.95): ``objective``,
     ``estimator`` (labels), ``objective_name``, ``estimator_name``, a column for every setting
     (``objective.dimensions``, ``estimator.temperature`` ...), ``samples``, ``seeds``, ``draws``,
-    ``status``, ``message``, ``unbiased`` (what it promises), ``exact_bias`` and ``exact_variance``
-    (no sampling error; NaN where unknown), ``bias_p`` (screen), ``bias_visible`` (smallest shrink
-    seen with power 0.99), ``snr_floor``, ``gradient_norm``, ``zero``, ``heavy``, ``kurtosis``,
+    ``status``, ``message``, ``unbiased`` (what it promises), ``target`` (whose exact gradient bias,
+    MSE and cosine are held against: ``objective`` or what an estimator says instead),
+    ``exact_bias`` and ``exact_variance`` (no sampling error; NaN where unknown), ``bias_p``
+    (screen), ``bias_visible`` (smallest shrink seen with power 0.99), ``snr_floor``, ``gradient_norm``, ``zero``, ``heavy``, ``kurtosis``,
     ``skewness``, ``tail_share``, ``nonfinite``, ``evaluations``, ``slopes``, ``random_numbers``,
     ``tuning_evaluations``, ``parameters``.
     """
@@ -107,7 +116,7 @@ def _row(records: list[Record]) -> dict[str, Any]:
     if len(measured) < len(records):
         return row  # draws that were not finite, or are missing, are never averaged away
     facts = measured[0].facts
-    keep = ("unbiased", "evaluations", "slopes", "random_numbers", "parameters")
+    keep = ("unbiased", "target", "evaluations", "slopes", "random_numbers", "parameters")
     row |= {key: facts.get(key) for key in keep}
     row["tuning_evaluations"] = max(int(r.facts.get("tuning_evaluations", 0)) for r in measured)
     return row | _numbers(measured, bool(facts.get("tuned")))

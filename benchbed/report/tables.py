@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from benchbed.analysis.sheet import target_of
 from benchbed.report.numbers import NONE, count, number, p_value, share, with_interval
 from benchbed.report.readings import objectives, readings
 
@@ -106,8 +107,10 @@ def _exactly(value: float) -> str:
 
 
 def _bias(row: Values) -> Cell:
-    cell = _interval(row, "bias")
-    return Cell(cell.main, cell.below, also=_exactly(row["exact_bias"]))
+    cell, target = _interval(row, "bias"), target_of(row)
+    against = "" if target == "objective" else f"against {target}"
+    exact = _exactly(row["exact_bias"])
+    return Cell(cell.main, cell.below, also=", ".join(filter(None, (exact, against))))
 
 
 def _promise(row: Values) -> Cell:

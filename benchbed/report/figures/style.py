@@ -53,7 +53,19 @@ _RC = {
 KNOWN = (
     *("exact", "score_function", "constant_baseline", "leave_one_out", "arm", "disarm", "rebar"),
     *("straight_through", "gumbel_softmax", "straight_through_gumbel_softmax", "reinmax"),
-    "reparameterization",
+    *("reparameterization", "local_expectation", "unordered_set", "rodeo", "arms", "relax"),
+    *("gumbel_rao", "muprop", "double_control_variates", "carms", "arsm", "darn", "vimco"),
+    *("moving_average_baseline", "self_critical", "nvil", "optimal_baseline_regression", "lax"),
+    *("antithetic_score_function", "bitflip", "ugc", "ars", "disarm_stick_breaking"),
+    *("disarm_importance_weighted", "sum_and_sample", "rao_blackwell_score_function"),
+    *("gapped_straight_through", "reinmax_rao", "decoupled_straight_through"),
+    *("invertible_gaussian", "step_straight_through", "snap_straight_through"),
+    *("vq_straight_through", "rotation_trick", "gumbel_vq", "implicit_reparameterization"),
+    *("measure_valued", "delta_control_variate", "finite_difference", "spsa"),
+    *("evolution_strategies", "quasi_monte_carlo_score_function"),
+    *("quasi_monte_carlo_reparameterization", "iwae_reparameterization"),
+    *("sticking_the_landing", "doubly_reparameterized", "reweighted_wake_sleep", "ovis"),
+    "thermodynamic",
 )
 
 
