@@ -10,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from benchbed.catalogue import ESTIMATORS, OBJECTIVES
+from benchbed.catalogue import (
+    ESTIMATORS,
+    OBJECTIVES,
+    build_estimator,
+    build_objective,
+    listing,
+)
+from benchbed.citations import bibtex
 from benchbed.cli import cli
 from benchbed.errors import ExitCode
 from benchbed.sweep.spec_file import parse_spec, read_spec
@@ -27,15 +34,21 @@ def block(kind: str) -> str:
     return found.group(1)
 
 
-def test_the_example_prints_what_the_readme_shows():
+def blocks(kind: str) -> list[str]:
+    return re.findall(rf"```{kind}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize(
+    ("source", "output"), list(zip(blocks("python"), blocks("text"), strict=True))
+)
+def test_the_examples_print_what_the_readme_shows(source, output):
     """Numbers to the last digit but one (processors round apart), words exactly."""
-    source = block("python")
     assert len([line for line in source.splitlines() if line.strip()]) <= 8
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(source, {})
-    shown, got = block("text").split(), printed.getvalue().split()
-    assert len(shown) == len(got) > 20
+    shown, got = output.split(), printed.getvalue().split()
+    assert len(shown) == len(got) > 10
     for left, right in zip(shown, got, strict=True):
         try:
             assert float(left) == pytest.approx(float(right), rel=1e-4, abs=1e-6)
@@ -52,7 +65,24 @@ def test_the_spec_is_a_spec():
 def test_every_name_is_in_the_table():
     inside = README[README.index("## What is inside") :]
     for name in (*ESTIMATORS, *OBJECTIVES):
-        assert f"`{name}`" in inside, name
+        assert f"| `{name}` |" in inside, name
+
+
+def test_the_table_promises_what_the_estimators_do():
+    said = {"yes": True, "no": False, "in the limit": "limit"}
+    for row in listing("estimators"):
+        cells = next(
+            line.split(" | ") for line in README.splitlines() if f"| `{row['name']}` |" in line
+        )
+        assert said[cells[2].partition(",")[0]] == row["unbiased"], row["name"]
+        assert cells[-1].rstrip(" |") == (row["citation"] or "-"), row["name"]
+
+
+def test_every_citation_has_its_bibtex():
+    for name in ESTIMATORS:
+        assert bibtex([build_estimator(name).citation]).count("@") >= (name != "exact"), name
+    for name in OBJECTIVES:
+        bibtex([build_objective(name).citation])
 
 
 def test_every_verb_and_exit_code_is_named():

@@ -73,9 +73,10 @@ def table(records: Iterable[Record]) -> pd.DataFrame:
     ``status``, ``message``, ``unbiased`` (what it promises), ``target`` (whose exact gradient bias,
     MSE and cosine are held against: ``objective`` or what an estimator says instead),
     ``exact_bias`` and ``exact_variance`` (no sampling error; NaN where unknown), ``bias_p``
-    (screen), ``bias_visible`` (smallest shrink seen with power 0.99), ``snr_floor``, ``gradient_norm``, ``zero``, ``heavy``, ``kurtosis``,
-    ``skewness``, ``tail_share``, ``nonfinite``, ``evaluations``, ``slopes``, ``random_numbers``,
-    ``tuning_evaluations``, ``parameters``.
+    (screen), ``bias_visible`` (smallest shrink seen with power 0.99), ``snr_floor``,
+    ``gradient_norm``, ``zero``, ``heavy``, ``kurtosis``, ``skewness``, ``tail_share``,
+    ``nonfinite``, ``evaluations``, ``slopes``, ``random_numbers``, ``tuning_evaluations``,
+    ``parameters``.
     """
     groups: dict[str, list[Record]] = {}
     for record in records:

@@ -30,7 +30,7 @@ COLUMNS = [
 ]  # fmt: skip
 
 PITCH = 0.158  # inches from row to row
-LABELS, PANEL, BETWEEN, SIDE = 2.45, 2.3, 0.2, 0.12
+LABELS, PANEL, BETWEEN, SIDE = 2.45, 2.2, 0.38, 0.12
 HEAD, FOOT, TALLEST = 0.45, 0.55, 9.5
 
 _WORDS = {"failed": "failed", "nonfinite": "not finite"}
