@@ -277,3 +277,31 @@ class TestSkeleton:
         assert "is there already" in done.stderr
         assert (tmp_path / "test_mine.py").read_text() == "kept"
         assert not (tmp_path / "mine.py").exists()
+
+
+def test_torch_and_numpy_are_seeded_apart():
+    """Both are Mersenne Twisters: one seed for both would give them the same integers."""
+    seen = []
+
+    def both(logits):
+        seen.append((torch.randint(0, 4, (2_000,)).numpy(), np.random.randint(0, 4, 2_000)))
+        return F.gumbel_softmax(logits)
+
+    draws_of(from_sampler(both), objective("smooth"))
+    ours, theirs = seen[0]
+    assert (ours == theirs).mean() < 0.35  # a quarter by chance, sd 0.01
+
+
+@pytest.mark.parametrize("adapter", [from_sampler, from_surrogate])
+def test_what_is_no_function_or_forgets_the_logits_is_one_line(adapter):
+    with pytest.raises(BadArgument, match="is no function"):
+        adapter(3)
+    with pytest.raises(BadArgument, match="families"):
+        adapter(F.gumbel_softmax if adapter is from_sampler else reinforce, families=3)
+    weights = torch.nn.Parameter(torch.zeros(()))
+
+    def forgetful(logits, *_):
+        return torch.zeros_like(logits) + weights
+
+    with pytest.raises(BrokenContract, match="does not depend on its logits"):
+        draws_of(adapter(forgetful), objective("smooth"))

@@ -691,3 +691,21 @@ def test_an_untuned_one_says_what_to_do(name):
     problem = objective("golden_bits")
     with pytest.raises(BadArgument, match=r"call estimator\.tune"):
         build_estimator(name).draw(problem, problem.params, 2, double("untuned"))
+
+
+@pytest.mark.parametrize("samples", [1, 4])
+def test_a_baseline_that_is_updated_first_shrinks_the_gradient_as_stated(samples):
+    """E[(J_s - decay c - (1 - decay) mean J) h_s] is 1 - (1 - decay) / samples of the gradient."""
+    problem, decay, c = build_objective("golden_bits"), 0.9, 5.0
+
+    def updated_first(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
+        cost = objective.evaluate(z, params).cost
+        seen = decay * c + (1 - decay) * cost.mean(1, keepdim=True)
+        return ((cost - seen)[..., None] * objective.family.score(params, z)).mean(1)
+
+    mean = torch.zeros_like(problem.params)
+    for z in tuples(problem.family, problem.params, together=samples):
+        q = problem.family.log_prob(problem.params, z).sum(1).exp()
+        mean += (q[:, None] * updated_first(problem, problem.params, z)).sum(0)
+    expected = (1 - (1 - decay) / samples) * problem.exact_gradient()
+    torch.testing.assert_close(mean, expected, rtol=1e-9, atol=1e-12)

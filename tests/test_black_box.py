@@ -631,3 +631,21 @@ def test_bad_settings_are_refused_in_one_line(name, settings, message):
     with pytest.raises(BadArgument, match=message) as caught:
         build_estimator(name, **settings)
     assert "\n" not in str(caught.value)
+
+
+def test_a_quantile_without_a_derivative_is_refused():
+    problem = build_objective("normal_quadratic")
+    right = problem.family.quantile
+    rounded = replace(problem.family, quantile=lambda params, u: right(params, u).detach())
+    method = build_estimator("quasi_monte_carlo_reparameterization")
+    with pytest.raises(BadArgument, match="differentiable in params") as caught:
+        method.draw(
+            replace(problem, family=rounded), problem.params, 3, Noise(54, dtype=torch.float64)
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flag_that_is_none_is_refused():
+    for given in ("no", math.nan, 1):
+        with pytest.raises(BadArgument, match="common: true or false"):
+            finite_difference.finite_difference(common=given)

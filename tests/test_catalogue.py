@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -362,3 +363,33 @@ class TestYourOwn:
         assert build_estimator(f"{own}:scaled").samples == 1
         own.write_text(OWN.replace("samples: int = 1", "samples: int = 2"), encoding="utf-8")
         assert build_estimator(f"{own}:scaled").samples == 2
+
+
+class TestNumbers:
+    """What the checks shared by all factories let through, called without the catalogue."""
+
+    @pytest.mark.parametrize("given", [0, -1, 2.5, 2.0, True, math.nan, math.inf, "2", None])
+    def test_samples_that_are_no_whole_number_are_one_line(self, given):
+        assert "whole samples >= 1" in message_of(
+            BadArgument, lambda: ESTIMATORS["score_function"](samples=given)
+        )
+
+    @pytest.mark.parametrize("given", [math.nan, math.inf, 1e-40, 1e300, True, "0.5", None])
+    def test_temperatures_that_leave_no_relaxed_sample_are_one_line(self, given):
+        for name in ("gumbel_softmax", "rebar", "reinmax"):
+            message_of(BadArgument, lambda name=name: ESTIMATORS[name](temperature=given))
+
+    @pytest.mark.parametrize(
+        ("name", "what"),
+        [
+            (name, what)
+            for name, factory in ESTIMATORS.items()
+            for what, default in settings_of(factory).items()
+            if isinstance(default, bool)
+        ],
+    )
+    @pytest.mark.parametrize("given", ["no", math.nan, 1, None])
+    def test_flags_that_are_no_flags_are_one_line(self, name, what, given):
+        assert f"needs {what}: true or false" in message_of(
+            BadArgument, lambda: ESTIMATORS[name](**{what: given})
+        )

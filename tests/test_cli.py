@@ -319,9 +319,21 @@ class TestListing:
     @pytest.mark.parametrize("kind", ["estimators", "objectives"])
     def test_json_and_text_name_the_same(self, kind):
         rows = json.loads(call("list", kind, "--json").stdout)
-        text = call("list", kind).stdout.splitlines()
+        text = call("list", kind, "--settings").stdout.splitlines()
         assert [line.partition("(")[0] for line in text[::2]] == [row["name"] for row in rows]
         assert all(row["summary"] for row in rows)
+
+    def test_the_table_says_what_each_promises(self):
+        lines = call("list", "estimators").stdout.splitlines()
+        heads = lines[0].split("  ")
+        assert [head.strip() for head in heads if head.strip()] == [
+            *("estimator", "families", "unbiased", "J evaluations", "needs", "citation")
+        ]
+        rows = {line.split()[0]: line for line in lines[1:] if line[0] != " "}
+        assert len(rows) >= 50
+        assert "Dong et al. 2020" in rows["disarm"]
+        assert "in the limit" in rows["gumbel_softmax"]
+        assert "no, for tempered" in rows["decoupled_straight_through"]
 
     def test_for_narrows(self):
         names = [

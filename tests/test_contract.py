@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchbed.catalogue import ESTIMATORS as NAMES
 from benchbed.catalogue import build_estimator, build_objective, settings_of
-from benchbed.contracts import Objective
+from benchbed.contracts import Objective, check_pair
 from benchbed.errors import BenchbedError
 from benchbed.layout import draws_last
 from benchbed.rng import Noise
@@ -252,3 +252,41 @@ def test_rebar_shares_its_samples_with_leave_one_out_in_every_chunk():
         estimator("rebar").draw(watched, params, 16, shared)
         assert torch.equal(seen[0], problem.family.sample(params, 16, 2, alone))
     assert shared.drawn == 2 * alone.drawn
+
+
+def test_a_cost_of_whole_numbers_or_truths_is_a_cost():
+    problem = objective("golden_bits")
+    wanted = replace(problem, cost=lambda z, _: (z.sum(-1) > 1.5).to(z.dtype))
+    for kind in (torch.bool, torch.int64):
+        given = replace(problem, cost=lambda z, _, kind=kind: (z.sum(-1) > 1.5).to(kind))
+        for name in ("arms", "moving_average_baseline", "local_expectation", "leave_one_out"):
+            left, right = (
+                method.draw(at, problem.params, 8, Noise(9, dtype=torch.float64))
+                for at in (wanted, given)
+                for method in [estimator(name)]
+                for method in [method.tune(at, problem.params, Noise(9)) if method.tune else method]
+            )
+            assert torch.equal(left, right)
+
+
+def test_a_cost_that_is_not_one_number_a_sample_is_one_line():
+    problem = objective("golden_bits")
+    wrong = replace(problem, cost=lambda z, _: z.sum(-1, keepdim=True))
+    with pytest.raises(BenchbedError, match="the cost of golden_bits returned"):
+        estimator("leave_one_out").draw(wrong, problem.params, 4, Noise(9, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("missing", "name", "said"),
+    [
+        ({"uniforms": None}, "spsa", "uniforms behind z"),
+        ({"enumerate": None}, "unordered_set", "no finite list"),
+        ({"mean_vjp": None}, "reinmax", "differentiates the mean"),
+        ({"conditional_path": None}, "rebar", "given the hard one"),
+    ],
+)
+def test_a_family_of_your_own_that_lacks_something_is_refused(missing, name, said):
+    problem = objective("golden_bits")
+    own = replace(problem, family=replace(problem.family, **missing))
+    with pytest.raises(BenchbedError, match=said):
+        check_pair(own, estimator(name))

@@ -11,7 +11,7 @@ from benchbed.sweep.fingerprint import ROOT, _reach, fingerprint_of, foundations
 @pytest.mark.parametrize(
     "needed",
     [
-        "contracts.py", "layout.py", "rng.py", "enumeration.py",
+        "contracts/objective.py", "layout.py", "rng.py", "enumeration.py",
         "families/bernoulli.py", "estimators/_antithetic_bits.py",
     ],
 )  # fmt: skip

@@ -14,11 +14,12 @@ from test_exact_moments import FALSE_ALARM, _variance_at
 
 from benchbed.analysis.verdict import judge
 from benchbed.catalogue import build_estimator, build_objective
-from benchbed.contracts import Objective, Path
-from benchbed.errors import BadArgument
+from benchbed.contracts import Objective, Path, check_pair
+from benchbed.errors import BadArgument, IncompatiblePair
 from benchbed.estimators import lax, rebar, relax, rodeo
-from benchbed.estimators._second_moment import Learned, least_variance
-from benchbed.families import NORMAL
+from benchbed.estimators._rare_values import pilot_samples
+from benchbed.estimators._second_moment import Learned, least_variance, spread_or_one
+from benchbed.families import BERNOULLI, NORMAL
 from benchbed.measurement.exact_moments import exact_moments
 from benchbed.rng import Noise
 
@@ -471,7 +472,7 @@ def test_the_muprop_relaxation_tends_to_muprop_without_its_linear_term(where):
     """[J(b) - J(mean)] S at a high temperature, where the plain one has J(1/2) for J(mean)."""
     problem = objective(where)
     family, params = problem.family, problem.params
-    rows = build_estimator("rebar", relaxation="muprop", temperature=1e7).draw(
+    rows = build_estimator("rebar", relaxation="muprop", temperature=1e6).draw(
         problem, params, 30, float64("limit")
     )
     b = family.path(params, 30, 1, 1.0, float64("limit")).hard
@@ -558,6 +559,137 @@ def test_saturated_logits_and_cold_relaxations_are_finite(name, dtype):
             assert torch.isfinite(rows).all()
 
 
+# Rare values: what no pilot of q shows.
+
+
+def multilinear_with_direct(*logits: float) -> Objective:
+    """A random number for each outcome of three bits, and a term in the parameters besides."""
+    entries = float64("entries").normal(8, 1)[:, 0]
+    outcomes = torch.tensor([[(s >> i) & 1 for i in range(3)] for s in range(8)])
+
+    def cost(z, params):
+        b = outcomes.to(z)
+        corners = (z[..., None, :] * b + (1 - z[..., None, :]) * (1 - b)).prod(-1)
+        direct = 0.3 * (z * params).sum(-1) + params.sin().sum(-1)
+        return corners @ entries.to(z) + direct
+
+    params = torch.tensor(logits, dtype=torch.float64)
+    return Objective("multilinear", BERNOULLI, params, cost, direct=True)
+
+
+RARE = {
+    **{
+        f"coupled {at:g}": lambda at=at: build_objective("coupled", dimensions=3, logits=at)
+        for at in (-2.0, -4.0, -6.0, -8.0)
+    },
+    "quadratic -6": lambda: build_objective("quadratic", dimensions=4, logits=-6.0),
+    **{
+        f"multilinear {at}": lambda at=at: multilinear_with_direct(*at)
+        for at in ((-7.0, -7.5, 8.0), (-10.0, -10.0, 10.0), (-20.0, 20.0, 20.0))
+    },
+}
+
+
+@pytest.mark.parametrize("name", ["rodeo", "double_control_variates"])
+@pytest.mark.parametrize("where", RARE)
+def test_tuning_on_rare_values_does_no_harm(where, name):
+    """Bits that are sure: a pilot of q shows constants, and whatever cancels them looks free."""
+    problem = RARE[where]()
+    plain = exact_moments(problem, build_estimator("leave_one_out")).variance.sum()
+    for seed in range(2 if name == "rodeo" else 5):
+        noise = Noise(seed, "t", dtype=torch.float64)
+        method = build_estimator(name).tune(problem, problem.params, noise)
+        assert method.tuning_evaluations == 2 * method.settings["pilot"]
+        found = exact_moments(problem, method)
+        assert found.variance.sum() <= 1.5 * plain
+        truth = problem.exact_gradient().numpy()
+        np.testing.assert_allclose(found.mean, truth, rtol=1e-8, atol=1e-15)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("surrogate", ["network", "relaxed_cost"])
+@pytest.mark.parametrize("where", ["coupled -6", "coupled -8", *list(RARE)[-3:]])
+def test_relax_tuned_on_rare_values_does_no_harm(monkeypatch, where, surrogate, dtype):
+    """Held against its plain part, on weighed rows that show the rare values."""
+    problem, right, caught = RARE[where](), relax._frozen, []
+
+    def catching(*given):
+        caught.append(given)
+        return right(*given)
+
+    monkeypatch.setattr(relax, "_frozen", catching)
+    method = build_estimator("relax", surrogate=surrogate)
+    method.tune(problem, problem.params.to(dtype), Noise(51, dtype=dtype))
+    form, learned, spent = caught[-1]
+    assert spent == form.evaluations * form.pilot
+    params = problem.params
+    seen = pilot_samples(problem.family, params, 16_384, 1, float64("seen"))
+    twins = relax._twins_given(problem.family, params, seen.z, 0.5, float64("seen", "twins"))
+    batch = relax._parts(problem, params, *twins, form)
+    parts = torch.stack((batch.estimates(learned.to(params)), batch.plain))
+    weight = seen.weight[:, None]
+    gaps = parts - ((weight * parts).mean(1) / weight.mean())[:, None]
+    tuned, plain = (weight * gaps.square()).sum((1, 2))
+    assert tuned <= 1.5 * plain
+
+
+@pytest.mark.parametrize("where", ["bits", "categories"])
+def test_a_weighed_pilot_speaks_for_q(where):
+    """Its weights average 1, never exceed 2, and give the exact mean of a rare event's cost."""
+    if where == "bits":
+        problem = multilinear_with_direct(-7.0, -7.5, 8.0)
+    else:
+        problem = build_objective("polynomial", dimensions=2, categories=3)
+        rare = torch.tensor([[9.0, 0.0, -1.0], [0.0, 1.0, 8.0]], dtype=torch.float64)
+        problem = replace(problem, params=rare)
+    family, params = problem.family, problem.params
+    z, weight = pilot_samples(family, params, 100_000, 2, float64("weighed"))
+    assert weight.max() <= 2.0001
+    # The scores have mean 0; by chance alone no plain pilot would come this close relatively.
+    score = family.score(params, z)[:, 0].flatten(1)
+    for rows in (weight[:, None] - 1, weight[:, None] * score):
+        error = rows.std(0) / math.sqrt(len(rows))
+        assert (rows.mean(0).abs() <= 5 * error).all()
+    spread = (weight[:, None] * score.square()).mean(0)
+    mean = family.mean(params).flatten()
+    torch.testing.assert_close(spread, mean * (1 - mean), rtol=0.05, atol=0.0)
+
+
+def test_units_of_rounding_are_no_units():
+    spread = torch.tensor([1e-14, 1e-3, 0.0], dtype=torch.float64)
+    size = torch.tensor([7.0, 7.0, 0.0], dtype=torch.float64)
+    assert spread_or_one(spread, size).tolist() == [1.0, 1e-3, 1.0]
+
+
+def test_least_variance_fits_no_rounding():
+    wobble = 3e-15 * float64("wobble").normal(500, 3)
+    control = float64("regression").normal(500, 3)
+    assert least_variance(7 + wobble, control) == 0
+    assert least_variance(control, 7 + wobble) == 0
+    weight = float64("weight").uniform(500, 1) + 0.1
+    doubled = least_variance(-3 * control + 7, control, weight)
+    assert doubled == pytest.approx(3, rel=1e-9)
+
+
+def test_double_control_variates_tell_pilots_apart():
+    problem = objective("golden_bits")
+    made = [build_estimator("double_control_variates", pilot=n) for n in (64, 4096)]
+    assert [method.settings["pilot"] for method in made] == [64, 4096]
+    tuned = made[0].tune(problem, problem.params, float64("pilot"))
+    assert tuned.settings["pilot"] == 64
+    assert tuned.tuning_evaluations == 128
+    assert made[0].tuning_evaluations == 0
+    assert "pilot" not in build_estimator("double_control_variates", alpha=-1.0).settings
+
+
+@pytest.mark.parametrize("name", ["rebar", "relax"])
+def test_a_family_without_a_conditional_sample_is_refused_in_words(name):
+    bare = replace(BERNOULLI, conditional_path=None)
+    problem = replace(objective("golden_bits"), family=bare)
+    with pytest.raises(IncompatiblePair):
+        check_pair(problem, build_estimator(name))
+
+
 def test_a_cost_of_nothing_is_tuned_to_nothing():
     """No spread to fit: weights stay finite and the estimates are 0."""
     bits, normal = objective("golden_bits"), objective("normal_cosine")
@@ -579,7 +711,12 @@ def test_least_variance_is_a_regression():
     ("name", "settings", "said"),
     [
         ("rebar", {"relaxation": "second"}, "plain or muprop"),
-        ("rebar", {"eta": math.nan}, "finite eta"),
+        ("rebar", {"eta": math.nan}, "eta: a finite number"),
+        ("rebar", {"eta": math.inf}, "eta: a finite number"),
+        ("rebar", {"eta": True}, "eta: a finite number"),
+        ("rebar", {"tied": math.nan}, "tied: true or false"),
+        ("rebar", {"tied": 1}, "tied: true or false"),
+        ("rebar", {"temperature": True}, "temperature"),
         ("rebar", {"temperature": math.nan}, "temperature > 0"),
         ("relax", {"surrogate": "net"}, "network or relaxed_cost"),
         ("relax", {"temperature": 0.0}, "temperature > 0"),
@@ -587,7 +724,8 @@ def test_least_variance_is_a_regression():
         ("lax", {"hidden": 0}, "hidden"),
         ("rodeo", {"samples": 1}, "samples >= 2"),
         ("double_control_variates", {"samples": 1}, "samples >= 2"),
-        ("double_control_variates", {"alpha": math.inf}, "finite alpha"),
+        ("double_control_variates", {"alpha": math.inf}, "alpha: a finite number"),
+        ("double_control_variates", {"alpha": True}, "alpha: a finite number"),
     ],
 )
 def test_arguments_that_cannot_work_are_refused_in_one_line(name, settings, said):

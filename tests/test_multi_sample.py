@@ -22,6 +22,7 @@ from benchbed.estimators._log_weights import log_sum_of_others
 from benchbed.families import BERNOULLI, CATEGORICAL, NORMAL
 from benchbed.families.particles import particles
 from benchbed.measurement.exact_moments import exact_moments
+from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
 
 DISCRETE = [
@@ -749,3 +750,36 @@ def test_they_need_a_bound_and_some_need_a_path():
         check_pair(build_objective("golden_bits"), build_estimator("vimco"))
     with pytest.raises(IncompatiblePair, match="no derivative"):
         check_pair(iwae(), build_estimator("doubly_reparameterized"))
+
+
+def test_weights_that_are_not_finite_are_refused():
+    """A NaN is dropped by Python's min and max, so that the span alone would let it through."""
+    problem = iwae(latents="normal", distance=1000.0, seed=2)
+    with pytest.raises(BadArgument, match="not finite") as caught:
+        problem.exact_value()
+    assert "\n" not in str(caught.value)
+    far = iwae(latents="normal")
+    with pytest.raises(BadArgument) as caught:
+        far.exact_value(far.params + torch.tensor([[0.0], [100.0]]))
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"latents": "normal"},
+        {"latents": "normal", "items": 2, "particles": 3},
+        {"latents": "bernoulli", "dimensions": 1},
+        {"latents": "categorical", "dimensions": 1},
+    ],
+)
+def test_the_gradient_is_exactly_zero_at_the_posterior(settings):
+    problem = iwae(distance=0.0, **settings)
+    assert not problem.exact_gradient().any()
+    by_formula = gradient_of(problem.value)(problem.params)
+    assert by_formula.abs().max() < 1e-12
+    assert problem.exact_gradient(problem.params + 0.1).abs().min() > 0
+
+
+def test_the_closest_of_several_variables_is_no_posterior():
+    assert iwae(distance=0.0).exact_gradient().abs().max() > 1e-6

@@ -10,6 +10,7 @@ import datetime
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from benchbed.analysis.table import label
@@ -47,12 +48,28 @@ def test_every_estimator_that_says_unbiased_is():
     verdicts = judge(cells, lambda name: _fresh(records[name]), certain=certain)
     _write_table(records, verdicts)
     assert [name for name, verdict in verdicts.items() if verdict.outcome == "biased"] == []
+    for name, verdict in verdicts.items():
+        if verdict.outcome == "undecided":
+            assert _known(records[name]), f"{name}: {verdict.one_line()}"
     for verdict in verdicts.values():
         assert (verdict.outcome == "unbiased") <= (verdict.visible <= SHRINK)
     estimators_shown = {
         records[name].estimator["name"] for name, v in verdicts.items() if v.outcome == "unbiased"
     }
     assert estimators_shown == {record.estimator["name"] for record in records.values()}
+
+
+# Estimators whose tails leave a cell undecided, by derivation; nothing else may hide there.
+HEAVY = {("lax", "normal_cosine")}
+
+
+def _known(record: Record) -> bool:
+    """Say why a cell may be undecided: its exact mean is right, or its tails are known."""
+    found = record.exact
+    if found is not None:
+        error = np.linalg.norm(found.mean - record.blocks.exact)
+        return bool(error <= 1e-9 * np.linalg.norm(record.blocks.exact))
+    return (record.estimator["name"], record.objective["name"]) in HEAVY
 
 
 def _has_no_variance(record: Record) -> bool:

@@ -25,6 +25,7 @@ from benchbed.contracts import Objective
 from benchbed.enumeration import marginalize
 from benchbed.errors import BadArgument
 from benchbed.estimators import rotation_trick
+from benchbed.estimators.gumbel_vq import gumbel_vq
 from benchbed.estimators.rotation_trick import rotate_back
 from benchbed.families.quantized import log_masses, quantized, scores
 from benchbed.measurement.exact_moments import exact_moments
@@ -591,9 +592,44 @@ def test_items_have_the_exact_moments_of_each_alone():
         ("gumbel_vq", {"samples": 0}, "samples >= 1"),
         ("gumbel_vq", {"temperature": 0.0}, "temperature > 0"),
         ("gumbel_vq", {"width": math.nan}, "width > 0"),
+        ("gumbel_vq", {"width": 1e200}, "width > 0"),
+        ("gumbel_vq", {"width": 1e-200}, "width > 0"),
     ],
 )
 def test_bad_settings_are_refused_in_one_line(name, settings, message):
     with pytest.raises(BadArgument, match=message) as caught:
         build_estimator(name, **settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [0.0, 1e-300, 1e-10, 1e20, 1e300, math.nan, True])
+def test_a_scale_without_an_exact_gradient_is_refused_in_one_line(scale):
+    with pytest.raises(BadArgument, match=r"quantized needs scale > 0.* try 0\.5") as caught:
+        build_objective("quantized", scale=scale) if scale is not True else quantized(CODES, scale)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e6])
+def test_the_ends_of_the_scale_have_a_finite_gradient_and_score(scale):
+    problem = build_objective("quantized", scale=scale)
+    assert torch.isfinite(problem.exact_gradient()).all()
+    for dtype in (torch.float32, torch.float64):
+        params = problem.params.to(dtype)
+        rows = build_estimator("score_function").draw(problem, params, 200, Noise(7, dtype=dtype))
+        assert torch.isfinite(rows).all()
+
+
+@pytest.mark.parametrize("width", [1e-6, 1e6])
+def test_gumbel_vq_is_finite_at_the_ends_of_its_width(width):
+    problem = build_objective("quantized")
+    for dtype in (torch.float32, torch.float64):
+        params = problem.params.to(dtype)
+        rows = gumbel_vq(width=width).draw(problem, params, 200, Noise(7, dtype=dtype))
+        assert torch.isfinite(rows).all()
+
+
+@pytest.mark.parametrize("settings", [{"width": True}, {"straight_through": "no"}])
+def test_gumbel_vq_refuses_what_has_the_wrong_type(settings):
+    with pytest.raises(BadArgument, match="gumbel_vq needs") as caught:
+        gumbel_vq(**settings)
     assert "\n" not in str(caught.value)

@@ -14,15 +14,19 @@ from bias_cases import SEED, judged
 from panel import blocks_of, fresh_blocks, objective
 from scipy import stats
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from benchbed.analysis.verdict import judge
 from benchbed.catalogue import build_estimator, build_objective
 from benchbed.contracts import Estimator, Objective
 from benchbed.errors import BadArgument, IncompatiblePair
 from benchbed.estimators import _unordered_sets as sets
+from benchbed.estimators import _without_replacement as beam
 from benchbed.estimators._outcomes import Law, departures, law_of, most_probable
 from benchbed.estimators._without_replacement import without_replacement
+from benchbed.estimators.unordered_set import unordered_set
 from benchbed.families import BERNOULLI
+from benchbed.families.particles import particles
 from benchbed.layout import draws_last
 from benchbed.measurement.exact_moments import exact_moments
 from benchbed.rng import Noise
@@ -577,3 +581,48 @@ def test_what_cannot_work_says_so():
     with pytest.raises(BadArgument, match="at most 4,096"):
         law_of(listed, torch.zeros(13))
     assert math.comb(8, 2) == build_estimator("unordered_set").finite.count(problem, problem.params)
+
+
+def test_a_listed_law_is_raced_in_slices(monkeypatch):
+    """Memory holds however many outcomes and draws; what is drawn keeps its law."""
+    tables = []
+    race = beam._race
+
+    def watched(law, leading, *given):
+        tables.append(leading.shape[-1] * law.exact[..., 0, :].numel())
+        return race(law, leading, *given)
+
+    monkeypatch.setattr(beam, "_race", watched)
+    params = torch.tensor([0.3, -0.8], dtype=torch.float64)
+    law = law_of(particles(BERNOULLI, 6), params)  # 4,096 outcomes
+    z, log_q = without_replacement(law, 1_000, 2, noise())
+    assert max(tables) <= beam.MOST_TOGETHER < sum(tables) == 4_096_000
+    assert z.shape == (1_000, 2, 6, 2)
+    assert log_q.shape == (2, 1_000)
+    assert (z[:, 0] != z[:, 1]).any(-1).any(-1).all()
+    expected = particles(BERNOULLI, 6).log_prob(params, z)
+    torch.testing.assert_close(log_q, expected.T)
+    # The first outcome has the law of z, the second is drawn again in every slice.
+    error = z[:, 0].mean((0, 1)) - params.sigmoid()
+    assert (error / (params.sigmoid() * torch.sigmoid(-params) / 6_000) ** 0.5).abs().max() < 4.5
+    assert len(torch.unique(z[:, 1].flatten(1), dim=0)) > 300
+
+
+def test_too_many_outcomes_to_sum_are_refused_and_the_most_take_little_memory():
+    with pytest.raises(BadArgument, match=r"top <= 1,024, got 3,000") as caught:
+        build_estimator(RB, top=3_000)
+    assert "\n" not in str(caught.value)
+    law = law_of(BERNOULLI, torch.linspace(-1, 1, 20, dtype=torch.float64))
+    chosen = most_probable(law.exact, 1_024)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        found = departures(law.exact, chosen)
+    largest = max(event.self_cpu_memory_usage for event in seen.events())
+    assert largest < 2e7
+    own = law.exact.expand(1_024, 20, 2).gather(-1, chosen[..., None]).sum((-1, -2)).exp().sum()
+    assert float(found.log_mass.exp().sum() + own) == pytest.approx(1, rel=1e-12)
+
+
+def test_a_flag_that_is_none_is_refused():
+    for given in (math.nan, "no", 1):
+        with pytest.raises(BadArgument, match="baseline: true or false"):
+            unordered_set(baseline=given)

@@ -16,6 +16,7 @@ from benchbed.analysis.verdict import judge
 from benchbed.catalogue import build_estimator, build_objective
 from benchbed.contracts import Estimator, Objective
 from benchbed.errors import BadArgument
+from benchbed.estimators.disarm_importance_weighted import disarm_importance_weighted
 from benchbed.families import CATEGORICAL
 from benchbed.measurement.exact_moments import exact_moments
 from benchbed.rng import Noise
@@ -277,3 +278,43 @@ def test_settings_that_cannot_work_say_so():
     for name in STICKS:
         with pytest.raises(BadArgument, match="even"):
             build_estimator(name, samples=3)
+
+
+@pytest.mark.parametrize("name", STICKS)
+@pytest.mark.parametrize("direct", [False, True])
+def test_one_class_leaves_the_direct_term_only(name, direct):
+    """Nothing is random: the gradient in the logits is 0, and J's own derivative."""
+
+    def cost(z: Tensor, params: Tensor) -> Tensor:
+        own = (params.square() if direct else torch.ones_like(params)) * z
+        return own.sum((-2, -1))
+
+    params = torch.tensor([[0.7], [-0.4]], dtype=torch.float64)
+    problem = Objective("certain", CATEGORICAL, params, cost, direct=direct)
+    method = build_estimator(name, samples=4)
+    rows = method.draw(problem, params, 5, _noise())
+    expected = 2 * params if direct else torch.zeros_like(params)
+    torch.testing.assert_close(rows, expected.expand(5, 2, 1))
+    moments = exact_moments(problem, method)
+    np.testing.assert_allclose(moments.mean, expected.flatten())
+    assert not moments.variance.any()
+
+
+def test_the_last_break_needs_no_sorting():
+    """Two classes are exact unsorted, and so are three whose last two are in any order."""
+    for row in ([2.0, -1.0], [-1.0, 2.0], [0.6, 2.0, -1.0], [0.6, -1.0, 2.0]):
+        params = torch.tensor([row], dtype=torch.float64)
+        problem = Objective(
+            "square",
+            CATEGORICAL,
+            params,
+            lambda z, _: (z * torch.arange(z.shape[-1])).sum((-2, -1)) ** 2,
+        )
+        method = build_estimator("disarm_importance_weighted", sort=False)
+        found = exact_moments(problem, method).mean
+        np.testing.assert_allclose(found, problem.exact_gradient().flatten(), rtol=1e-9)
+
+
+def test_a_flag_that_is_none_is_refused():
+    with pytest.raises(BadArgument, match="sort: true or false, got 'x'"):
+        disarm_importance_weighted(sort="x")

@@ -14,6 +14,7 @@ from benchbed.analysis.table import table
 from benchbed.errors import UnusableResults
 from benchbed.store import Results
 
+OBJECTIVE = "objective"  # the target of an estimator of the objective's own gradient
 MAIN = {
     "bias": "bias (share of gradient)",
     "variance": "variance (one estimate)",
@@ -68,8 +69,8 @@ def interval_of(row: pd.Series, name: str) -> Interval:
 
 def target_of(row: Mapping[Hashable, Any] | pd.Series) -> str:
     """Return whose exact gradient a row's bias is held against; ``objective`` where unknown."""
-    target = row.get("target", "objective")
-    return target if isinstance(target, str) else "objective"
+    target = row.get("target", OBJECTIVE)
+    return target if isinstance(target, str) else OBJECTIVE
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -84,7 +85,7 @@ def markdown(frame: pd.DataFrame) -> str:
             else worded(interval_of(row, name))
             for name in MAIN
         ]
-        if (target := target_of(row)) != "objective":
+        if (target := target_of(row)) != OBJECTIVE:
             numbers[0] += f" against {target}"
         evaluations = row.get("evaluations")
         known = "-" if evaluations is None or pd.isna(evaluations) else f"{evaluations:.0f}"

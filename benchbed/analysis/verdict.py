@@ -65,7 +65,7 @@ class Verdict:
             return f"unbiased: {seen}"
         if self.outcome == "insensitive":
             return f"insensitive: only {seen}; draw more"
-        return "undecided: tails; events rarer than the draws decide, draw more"
+        return "undecided: tails; rare events, or parts that never moved, decide; draw more"
 
 
 def judge(
@@ -114,8 +114,8 @@ def judge(
             outcome = "undecided"
         elif name in confirmed:
             outcome = "biased"
-        elif unheard(source) > SHRINK:  # a coordinate that stayed 0 must not pass as unbiased
-            outcome = "undecided"
+        elif unheard(source) > min(SHRINK, visible):
+            outcome = "undecided"  # a coordinate that stayed 0 must not pass as unbiased
         verdicts[name] = Verdict(
             outcome,
             screens[name][0],

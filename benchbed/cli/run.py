@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from benchbed.sweep.run import Outcome
 
 
+MOST_SKIPPED = 20  # reasons said on the terminal
+
+
 @click.command()
 @click.argument("spec", type=click.Path(dir_okay=False))
 @click.option("-j", "--jobs", default=1, show_default=True, help="Processes on this machine.")
@@ -66,8 +69,11 @@ class _Watch:
             self._bar.update(self._task, completed=outcome.kept + len(outcome.done))
 
     def _begin(self, outcome: Outcome) -> None:
-        for line in outcome.skipped:
+        for line in outcome.skipped[:MOST_SKIPPED]:
             click.echo(f"skipped: {line}", err=True)
+        more = len(outcome.skipped) - MOST_SKIPPED
+        if more > 0:
+            click.echo(f"skipped: {more} more that cannot work; the report lists them", err=True)
         for line in outcome.damaged:
             click.echo(f"measured again: {line.partition(';')[0]}", err=True)
         if not sys.stderr.isatty():

@@ -15,7 +15,14 @@ from benchbed.rng import Noise
 
 Draw = Callable[[Objective, Tensor, int, Noise], Tensor]
 Needs = Literal[
-    "differentiable", "relaxed", "exact_path", "enumerable", "quantile", "mean", "log_joint"
+    "differentiable",  # dJ/dz at the corners
+    "relaxed",  # J between the corners
+    "exact_path",  # a sample that is differentiable in the parameters
+    "conditional",  # a relaxed sample drawn again given the hard one
+    "enumerable",  # finitely many values of z
+    "quantile",  # z as a function of uniforms
+    "mean",  # the Jacobian of E[z]
+    "log_joint",  # a multi-sample bound
 ]
 
 
@@ -46,6 +53,7 @@ class Estimator:
     draw: Draw
     samples: int = 1
     evaluations: int | Callable[[Objective], int] = 1  # calls of J in one estimate
+    at_once: int | None = None  # how many of them are in memory together; None: all
     slopes: int = 0  # how many of them also take dJ/dz
     # "limit": as its temperature or step goes to 0, or its samples grow
     unbiased: bool | Literal["limit"] = False
@@ -91,13 +99,16 @@ def obstacle(objective: Objective, estimator: Estimator) -> str:
             f"it differentiates through the sample, and a {family.name} sample has no "
             "derivative in its parameters"
         )
-    if "enumerable" in estimator.needs and family.states is None:
+    if "enumerable" in estimator.needs and (family.states is None or family.enumerate is None):
         return f"it lists the values of z, and {family.name} latents have no finite list"
-    if "quantile" in estimator.needs and family.quantile is None:
+    if "quantile" in estimator.needs and (family.quantile is None or family.uniforms is None):
         return f"it sets the uniforms behind z, and {family.name} latents are not drawn from any"
     if "mean" in estimator.needs and family.mean_vjp is None:
         return f"it differentiates the mean of z, which {family.name} latents do not offer"
-    if "log_joint" in estimator.needs and objective.log_joint is None:
+    if "conditional" in estimator.needs and family.conditional_path is None:
+        return f"it draws a relaxed z again given the hard one, which {family.name} latents cannot"
+    bound = objective.log_joint is not None and family.particle is not None
+    if "log_joint" in estimator.needs and not bound:
         return "it needs a multi-sample bound, with log p(x, z) of each particle"
     if "differentiable" in estimator.needs and not objective.differentiable:
         return "it needs dJ/dz, which this objective does not have"

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from benchbed.contracts.family import Family
+from benchbed.errors import BrokenContract
 from benchbed.layout import compact, draws_first, draws_last
 
 
@@ -77,7 +78,7 @@ class Objective:
             point = _materialized(point, lead).requires_grad_()
             leaves.append(point)
         with torch.set_grad_enabled(bool(leaves)):
-            cost = self.cost(z, point)
+            cost = self._checked(self.cost(z, point), z)
             total = cost.sum()
         if leaves and total.requires_grad:
             found = torch.autograd.grad(total, leaves, allow_unused=True)
@@ -92,6 +93,16 @@ class Objective:
             slopes[0] if slope else None,
             slopes[-1] if self.direct else None,
         )
+
+    def _checked(self, cost: Tensor, z: Tensor) -> Tensor:
+        """Return the cost in the dtype of z, or say what is wrong with its shape."""
+        wanted = z.shape[: z.ndim - self.family.event_axes]
+        if cost.shape != wanted:
+            raise BrokenContract(
+                f"the cost of {self.name} returned {list(cost.shape)} for z {list(z.shape)}; "
+                f"it must return {list(wanted)}, one number for each draw, sample and item"
+            )
+        return cost if cost.is_floating_point() else cost.to(z.dtype)
 
     def pullback(self, gradients: Tensor) -> Tensor:
         """Map gradients [draws, *params.shape] to what is measured, [draws, coordinates].

@@ -50,7 +50,7 @@ def at_the_mode(
         evaluations=1,
         slopes=1,
         unbiased=False,
-        needs=frozenset({"differentiable"}),
+        needs=frozenset({"differentiable", "mean"} if derivative == "mean" else {"differentiable"}),
         families=families,
         citation="Bengio et al. 2013" + ("; Hubara et al. 2016" if derivative == "clipped" else ""),
         settings={"derivative": derivative, "temperature": temperature},

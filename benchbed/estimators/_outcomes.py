@@ -157,14 +157,17 @@ def departures(log_probs: Tensor, chosen: Tensor) -> Departures:
     own = log_probs.unsqueeze(-3).expand(*chosen.shape, values)
     step = own.gather(-1, chosen[..., None])[..., 0]  # [*items, k, variables]
     before = step.cumsum(-1) - step  # log-probability of what comes before each variable
-    agree = (chosen.unsqueeze(-2) == chosen.unsqueeze(-3)).long()  # [*items, k, k, variables]
-    same = agree.cumprod(-1).roll(1, -1)
-    same[..., 0] = 1  # the two agree on all earlier variables
-    earlier = torch.ones(k, k, device=chosen.device).tril(-1).bool()[..., None]
-    repeated = (same.bool() & earlier).any(-2)  # another member stands for this beginning
-    hot = chosen[..., None] == choice  # [*items, k, variables, values]
-    taken = (same[..., None].bool() & hot.unsqueeze(-4)).any(-3)
-    log_mass = (before[..., None] + own).masked_fill(taken | repeated[..., None], -torch.inf)
+    earlier = torch.ones(k, k, device=chosen.device).tril(-1).bool()
+    same = torch.ones(*chosen.shape[:-1], k, device=chosen.device).bool()  # [*items, k, k]
+    closed = []
+    for i in range(variables):  # same: the two agree on all earlier variables
+        repeated = (same & earlier).any(-1)  # another member stands for this beginning
+        value = chosen[..., i]
+        hot = (value[..., None] == choice).to(torch.float32)  # [*items, k, values]
+        taken = same.to(torch.float32) @ hot > 0
+        closed.append(taken | repeated[..., None])
+        same &= value[..., None] == value[..., None, :]
+    log_mass = (before[..., None] + own).masked_fill(torch.stack(closed, -2), -torch.inf)
     # What a subtree fixes: the member's values before it departs, the new value, then nothing.
     member = chosen[..., None, None, :].expand(*log_mass.shape, variables)
     fixed = torch.where(place < place[:, None, None], member, -1)

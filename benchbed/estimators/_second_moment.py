@@ -23,13 +23,34 @@ BATCHES = 16  # that a pilot is cut into; Adam walks over one after the other
 RATE = 0.03  # Adam's first step size, falling to 0 over the steps
 MOMENTS = (0.9, 0.99)  # Adam's decay rates
 RIDGES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # strengths tried, in columns' own units
+ROUNDING = 64  # times the machine's epsilon: a spread no larger than this is none
 
 
-def least_variance(plain: Tensor, control: Tensor) -> float:
-    """Return the weight of least trace variance: - sum cov(plain, control) / sum var(control)."""
-    a, c = (x.double() - x.double().mean(0) for x in (plain, control))
-    spread = float(c.square().sum())
-    return -float((a * c).sum()) / spread if spread > 0 else 0.0
+def spread_or_one(spread: Tensor, size: Tensor) -> Tensor:
+    """Return ``spread``, and 1 where it is no more than rounding of numbers of that ``size``."""
+    floor = ROUNDING * torch.finfo(spread.dtype).eps * size
+    return torch.where(spread > floor, spread, torch.ones_like(spread))
+
+
+def least_variance(plain: Tensor, control: Tensor, weight: Tensor | None = None) -> float:
+    """Return the weight of least trace variance: - sum cov(plain, control) / sum var(control).
+
+    Args:
+        plain: [n, *params].
+        control: [n, *params]; 0 is returned if either varies by no more than rounding.
+        weight: of rows, [n, ...] broadcasting against ``plain``; None weighs all alike.
+    """
+    w = (torch.ones_like(plain) if weight is None else weight).double()
+    centred = []
+    for x in (plain, control):
+        exact = x.double()
+        about = exact - (w * exact).mean(0) / w.mean(0)
+        if not about.abs().max() > ROUNDING * torch.finfo(x.dtype).eps * exact.abs().max():
+            return 0.0
+        centred.append(about)
+    a, c = centred
+    spread = float((w * c.square()).sum())
+    return -float((w * a * c).sum()) / spread if spread > 0 else 0.0
 
 
 def untuned_draw(name: str, what: str) -> Draw:
@@ -57,11 +78,15 @@ class Learned(NamedTuple):
         return Learned(*(weight.to(like) for weight in self))
 
 
+# (inner, offset) -> heads -> [n, *params]
+Control = Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]
+
+
 class Batch(NamedTuple):
     """Estimates in the making: plain + control(inner, offset)(heads), linear in the heads."""
 
     plain: Tensor  # [n, *params]
-    control: Callable[[Tensor, Tensor], Callable[[Tensor], Tensor]]  # -> -> [n, *params]
+    control: Control  # mean 0
 
     def estimates(self, learned: Learned) -> Tensor:
         """Return the estimates that this network makes."""
@@ -81,20 +106,64 @@ def initial(inputs: int, active: int, hidden: int, params: Tensor, noise: Noise)
 
 
 def fit(
-    batches: Sequence[Batch], start: Learned, columns: int, items: Sequence[int], steps: int
+    batches: Sequence[Batch],
+    weights: Sequence[Tensor],
+    start: Learned,
+    columns: int,
+    items: Sequence[int],
+    steps: int,
 ) -> Learned:
-    """Return the hidden layer and heads of least second moment found in ``steps`` of Adam.
+    """Return the hidden layer and heads of least variance found in ``steps`` of Adam.
 
     Args:
         batches: the pilot.
+        weights: of its rows, [n, 1...] or [n, *items, 1...], broadcasting against the estimates.
         start: a hidden layer to start from.
         columns: number of heads of each item.
         items: the item axes.
         steps: of Adam, over hidden layer and heads together; 0 keeps the hidden layer.
     """
+    centred = _centred(batches, weights)
+    if centred is None:
+        return start._replace(heads=start.inner.new_zeros(*items, columns))
+    batches = centred
     first, at_first = _solve(batches, start, columns, items)
     walked, at_last = _solve(batches, _walk(batches, first, steps), columns, items)
     return walked if at_last < at_first else first
+
+
+def _centred(batches: Sequence[Batch], weights: Sequence[Tensor]) -> list[Batch] | None:
+    """Return batches whose plain second moments are what varies under q; None if nothing does.
+
+    The plain mean is taken off, or a control that happens to be constant would be fitted to it.
+    The control's mean is 0 and known, so it is left alone. Rows carry the roots of their weights.
+    """
+    total = sum(float(weight.sum()) / weight[0].numel() for weight in weights)
+    centre = torch.stack(
+        [(b.plain.double() * w).sum(0) for b, w in zip(batches, weights, strict=True)]
+    ).sum(0) / torch.stack([w.double().sum(0) for w in weights]).sum(0)
+    gaps = [b.plain.double() - centre for b in batches]
+    size = max(float(b.plain.abs().max()) for b in batches)
+    eps = torch.finfo(batches[0].plain.dtype).eps
+    if not max(float(gap.abs().max()) for gap in gaps) > ROUNDING * eps * size:
+        return None
+    power = sum(float((gap.square() * w).sum()) for gap, w in zip(gaps, weights, strict=True))
+    unit = math.sqrt(power / total)  # rare values leave little: squares must not underflow
+    found = []
+    for batch, weight, gap in zip(batches, weights, gaps, strict=True):
+        root = (weight.double().sqrt() / unit).to(batch.plain)
+        found.append(Batch((gap * root).to(batch.plain), _scaled(batch.control, root)))
+    return found
+
+
+def _scaled(control: Control, root: Tensor) -> Control:
+    """Return ``control`` with its rows multiplied by ``root``."""
+
+    def scaled(inner: Tensor, offset: Tensor) -> Callable[[Tensor], Tensor]:
+        right = control(inner, offset)
+        return lambda heads: right(heads) * root
+
+    return scaled
 
 
 def _solve(

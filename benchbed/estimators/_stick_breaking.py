@@ -14,8 +14,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from benchbed.contracts import Objective, add_direct
 from benchbed.estimators._antithetic_bits import pair_states
-from benchbed.layout import draws_last
+from benchbed.layout import draws_first, draws_last
 
 
 class Sticks(NamedTuple):
@@ -49,6 +50,9 @@ def sticks(psi: Tensor, u: Tensor) -> Sticks:
 
 def stick_states(psi: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield (probability [n, *items], u [n, 1, *psi]) for the 3^(d (C - 1)) outcomes of a pair."""
+    if psi.shape[-1] == 0:  # one class, nothing to break
+        yield psi.new_ones(1, *psi.shape[:-2]), psi.new_ones(1, 1, *psi.shape)
+        return
     for probability, u in pair_states(psi.flatten(-2)):
         yield probability, u.reshape(*u.shape[:-1], *psi.shape[-2:])
 
@@ -56,3 +60,10 @@ def stick_states(psi: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 def stick_state_count(params: Tensor) -> int:
     """Return the number of outcomes of ``stick_states``."""
     return int(3 ** (params.shape[-2] * (params.shape[-1] - 1)))
+
+
+def one_class(objective: Objective, params: Tensor, draws: int, samples: int) -> Tensor:
+    """Return the estimate where there is one class, z = 1: only the direct term is left."""
+    z = params.new_ones(samples, *params.shape, draws)
+    found = objective.evaluate(draws_first(z), params)
+    return add_direct(draws_first(params.new_zeros(*params.shape, draws)), found)

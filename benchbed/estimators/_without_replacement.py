@@ -12,6 +12,8 @@ and its values come from ``family.sample``'s own noise.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -19,14 +21,21 @@ from benchbed.estimators._outcomes import Law, inverse_cdf
 from benchbed.layout import draws_last
 from benchbed.rng import Noise
 
+MOST_TOGETHER = 2**17  # waiting times of a listed law that are drawn at once: some 10 MB
+
 
 def without_replacement(law: Law, draws: int, samples: int, noise: Noise) -> tuple[Tensor, Tensor]:
     """Return (z [draws, samples, *items, *event], log q [samples, *items, draws] in float64)."""
     leading = law.sample(draws, 1, noise)[0]  # [*items, variables, draws]: the first to arrive
     # A stream of its own, so that the first outcome goes on sharing its noise with others.
     apart = noise.child("race", noise.drawn)
-    values, log_q = _race(law, leading, samples, apart)
+    *items, variables, choices = law.exact.shape
+    rows = draws
+    if variables == 1:  # a list of outcomes, which may be long
+        rows = max(1, MOST_TOGETHER // (math.prod(items) * choices))
+    parts = [_race(law, some, samples, apart) for some in torch.split(leading, rows, -1)]
     noise.drawn += apart.drawn
+    values, log_q = (torch.cat(part, -1) for part in zip(*parts, strict=True))
     return law.build(values), log_q
 
 

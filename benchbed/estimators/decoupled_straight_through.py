@@ -87,7 +87,7 @@ def decoupled_straight_through(
         unbiased=False,
         target="objective" if own_law else "tempered",
         target_gradient=None if own_law else target_gradient,
-        needs=frozenset({"differentiable"}),
+        needs=frozenset({"differentiable", "mean"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Shah et al. 2024",
         settings={

@@ -9,9 +9,9 @@ weighted by r = q(z) q(zt) / q(z, zt): with n the first class at which either st
 
 Every pair of different classes must be possible: sigma(psi_c) < 1/2 for all c < C - 1. Classes are
 therefore broken off in ascending order of their logits, where sigma(psi_c) <= 1/3 for those c and
-nothing is near 0 / 0. Without (``sort: false``) the estimator is biased wherever a class is
-likelier than all the later ones together: at logits 1.2, .1, -.3, but not at .6, .1, -.3. Two
-classes: DisARM.
+nothing is near 0 / 0. Without (``sort: false``) the estimator is biased wherever a class other than
+the last two is likelier than all the later ones together: at logits 1.2, .1, -.3, but not at .6,
+.1, -.3. Two classes: DisARM, in either order.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchbed.arguments import flag
 from benchbed.contracts import Estimator, Finite, Objective, add_direct
 from benchbed.estimators._antithetic_bits import even_samples
 from benchbed.estimators._stick_breaking import (
+    one_class,
     stick_logits,
     stick_state_count,
     stick_states,
@@ -42,6 +44,7 @@ def disarm_importance_weighted(samples: int = 2, sort: bool = True) -> Estimator
         sort: break classes off in ascending order of their logits; without, it is biased.
     """
     pairs = even_samples("disarm_importance_weighted", samples)
+    flag("disarm_importance_weighted", "sort", sort)
 
     def ordered(params: Tensor) -> tuple[Tensor, Tensor]:
         """Return psi of the sorted classes, and the place of each class among them."""
@@ -52,6 +55,8 @@ def disarm_importance_weighted(samples: int = 2, sort: bool = True) -> Estimator
         return stick_logits(params.gather(-1, order)), order.argsort(-1)
 
     def estimate(objective: Objective, params: Tensor, u: Tensor) -> Tensor:
+        if params.shape[-1] == 1:
+            return one_class(objective, params, len(u), samples)
         psi, place = ordered(params)
         breaks, reached, classes = sticks(psi, u)
         back = place[..., None].expand(*classes.shape)

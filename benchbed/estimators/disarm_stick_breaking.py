@@ -22,6 +22,7 @@ from torch import Tensor
 from benchbed.contracts import Estimator, Finite, Objective, add_direct
 from benchbed.estimators._antithetic_bits import even_samples
 from benchbed.estimators._stick_breaking import (
+    one_class,
     stick_logits,
     stick_state_count,
     stick_states,
@@ -41,6 +42,8 @@ def disarm_stick_breaking(samples: int = 2) -> Estimator:
     pairs = even_samples("disarm_stick_breaking", samples)
 
     def estimate(objective: Objective, params: Tensor, u: Tensor) -> Tensor:
+        if params.shape[-1] == 1:
+            return one_class(objective, params, len(u), samples)
         psi = stick_logits(params)
         breaks, reached, classes = sticks(psi, u)
         found = objective.evaluate(draws_first(classes.flatten(0, 1)), params)

@@ -18,16 +18,16 @@ Cost: K evaluations of J with their slopes at the corners.
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from typing import Literal
 
 from torch import Tensor
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, finite_number
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z
 from benchbed.errors import BadArgument
+from benchbed.estimators._rare_values import pilot_samples
 from benchbed.estimators._second_moment import least_variance, untuned_draw
 from benchbed.layout import mean_over_samples, sum_over_samples
 from benchbed.rng import Noise
@@ -48,18 +48,21 @@ def double_control_variates(
     at_least(name, "samples", samples, 2, "; with one sample use muprop")
     at_least(name, "pilot", pilot, 2)
     if not isinstance(alpha, str):
-        if not math.isfinite(alpha):
-            raise BadArgument(f"{name} needs a finite alpha, got {alpha}; write -1 or tune")
-        return _fixed(samples, float(alpha), 0)
+        return _fixed(samples, finite_number(name, "alpha", alpha), None)
     if alpha != "tune":
         raise BadArgument(f"{name} needs alpha: a number or tune, got '{alpha}'")
 
     def tune(objective: Objective, params: Tensor, noise: Noise) -> Estimator:
-        z = objective.family.sample(params, pilot, samples, noise)
-        return _fixed(samples, least_variance(*_parts(objective, params, z)), samples * pilot)
+        family = objective.family
+        seen = pilot_samples(family, params, pilot, samples, noise)
+        plain, control = _parts(objective, params, seen.z)
+        weight = family.lift(seen.weight).expand_as(plain)
+        return _fixed(samples, least_variance(plain, control, weight), pilot)
 
     draw = untuned_draw(name, "alpha")
-    return replace(_fixed(samples, alpha, 0), draw=draw, finite=None, tune=tune)
+    return replace(
+        _fixed(samples, alpha, pilot), tuning_evaluations=0, draw=draw, finite=None, tune=tune
+    )
 
 
 def _parts(objective: Objective, params: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
@@ -83,7 +86,7 @@ def _parts(objective: Objective, params: Tensor, z: Tensor) -> tuple[Tensor, Ten
     return add_direct(leave_one_out(found.cost), found), control
 
 
-def _fixed(samples: int, alpha: float | Literal["tune"], spent: int) -> Estimator:
+def _fixed(samples: int, alpha: float | Literal["tune"], pilot: int | None) -> Estimator:
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         assert not isinstance(alpha, str)
         plain, control = _parts(objective, params, z)
@@ -101,7 +104,8 @@ def _fixed(samples: int, alpha: float | Literal["tune"], spent: int) -> Estimato
         unbiased=True,
         needs=frozenset({"differentiable", "mean"}),
         citation="Titsias and Shi 2022",
-        settings={"alpha": alpha},
+        # Without a pilot behind it, alpha is all there is to tell.
+        settings={"alpha": alpha} if pilot is None else {"alpha": alpha, "pilot": pilot},
         finite=finite_in_z(estimate, together=samples),
-        tuning_evaluations=spent,
+        tuning_evaluations=samples * (pilot or 0),
     )

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Objective
 from benchbed.estimators._antithetic_bits import even_samples
 from benchbed.estimators._shifted_params import costs_at, positive_step
@@ -39,6 +39,8 @@ def evolution_strategies(
         antithetic: pair every move with its mirror image.
         common: use the same uniforms at both ends of a pair; without pairs it plays no part.
     """
+    flag("evolution_strategies", "common", common)
+    flag("evolution_strategies", "antithetic", antithetic)
     if antithetic:
         moves = even_samples("evolution_strategies", samples)
     else:

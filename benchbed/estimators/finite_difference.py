@@ -22,7 +22,7 @@ import math
 import torch
 from torch import Tensor
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Objective
 from benchbed.estimators._shifted_params import costs_at, positive_step
 from benchbed.layout import draws_first, draws_last, mean_over_samples
@@ -40,6 +40,7 @@ def finite_difference(samples: int = 1, step: float = 0.1, common: bool = True) 
     """
     at_least("finite_difference", "samples", samples, 1)
     positive_step("finite_difference", "step", step)
+    flag("finite_difference", "common", common)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         family = objective.family
@@ -73,6 +74,7 @@ def finite_difference(samples: int = 1, step: float = 0.1, common: bool = True) 
         draw,
         samples=samples,
         evaluations=evaluations,
+        at_once=2 * samples,
         unbiased="limit",
         needs=frozenset({"quantile"}),
         citation="Glasserman and Yao 1992",

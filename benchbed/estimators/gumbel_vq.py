@@ -15,16 +15,16 @@ evaluation of J with its slope a sample.
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
-from benchbed.arguments import at_least, positive_temperature
+from benchbed.arguments import at_least, flag, positive_temperature
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.errors import BadArgument
 from benchbed.families.categorical import one_hot_of_largest
 from benchbed.layout import draws_first, draws_last, mean_over_samples
 from benchbed.rng import Noise
+
+LEAST_WIDTH, MOST_WIDTH = 1e-6, 1e6  # their squares divide, in float32 too
 
 
 def gumbel_vq(
@@ -44,11 +44,12 @@ def gumbel_vq(
     """
     at_least("gumbel_vq", "samples", samples, 1)
     positive_temperature("gumbel_vq", temperature)
-    if not 0 < width < math.inf:
+    if isinstance(width, bool) or not LEAST_WIDTH <= width <= MOST_WIDTH:
         raise BadArgument(
-            f"gumbel_vq needs width > 0, got {width}; it divides distances, try the scale of the "
-            "encoder's noise"
+            f"gumbel_vq needs width > 0, from {LEAST_WIDTH:g} to {MOST_WIDTH:g}, got {width}; it "
+            "divides distances, try the scale of the encoder's noise"
         )
+    flag("gumbel_vq", "straight_through", straight_through)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         codebook = objective.family.codebook

@@ -77,7 +77,7 @@ def invertible_gaussian(
         evaluations=samples,
         slopes=samples,
         unbiased=False,
-        needs=frozenset({"differentiable", "relaxed"}),
+        needs=frozenset({"differentiable", "relaxed", "mean"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Potapczynski et al. 2020",
         settings={"temperature": temperature, "scale": scale, "delta": delta},

@@ -20,7 +20,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from benchbed.arguments import at_least
@@ -32,6 +31,7 @@ from benchbed.estimators._second_moment import (
     batch_sizes,
     fit,
     initial,
+    spread_or_one,
     untuned_draw,
 )
 from benchbed.estimators._surrogate import surrogate
@@ -59,12 +59,13 @@ def lax(samples: int = 1, hidden: int = 10, steps: int = 200, pilot: int = 16384
         family = objective.family
         stream = noise.child("pilot")
         seen = family.sample(params, pilot, 1, noise.child("units"))[:, 0]
-        spread = seen.std(0)  # [*items, *event]
-        units = _Units(seen.mean(0), torch.where(spread > 0, spread, torch.ones_like(spread)))
+        spread = spread_or_one(seen.std(0), seen.abs().amax(0))  # [*items, *event]
+        units = _Units(seen.mean(0), spread)
         batches = [_parts(objective, params, n, 1, units, stream) for n in batch_sizes(pilot)]
         event = seen.shape[-family.event_axes :]
         start = initial(event.numel(), event.numel(), hidden, params, noise.child("weights"))
-        learned = fit(batches, start, hidden + 1, family.items(params), steps)
+        weights = [batch.plain.new_ones(len(batch.plain), *(1,) * params.ndim) for batch in batches]
+        learned = fit(batches, weights, start, hidden + 1, family.items(params), steps)
         return _estimator(samples, settings, units, learned, pilot)
 
     draw = untuned_draw("lax", "network")

@@ -35,7 +35,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.families import normal, poisson
 from benchbed.layout import draws_first, draws_last, mean_over_samples
@@ -51,6 +51,7 @@ def measure_valued(samples: int = 1, coupled: bool = True) -> Estimator:
         samples: base samples in one estimate; each has a pair for every parameter.
         coupled: let the two evaluations of a pair share their randomness.
     """
+    flag("measure_valued", "coupled", coupled)
     at_least("measure_valued", "samples", samples, 1)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:

@@ -9,7 +9,7 @@ In training c drifts with the parameters; at a fixed point there is nothing to d
 independent of c and of one another, and the estimator is a constant baseline whose c carries the
 moving average's own noise, Var(c) = Var(J) / samples * (1 - decay) / (1 + decay). No state is kept
 afterwards. Code that updates c with the batch at hand and only then subtracts it multiplies the
-gradient by ``decay``.
+gradient by 1 - (1 - decay) / samples, each J being part of its own baseline.
 
 One c for each item of an amortized model. Costs ``samples`` evaluations of J, and
 ``steps * samples`` once.

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Objective
 from benchbed.enumeration import finite_in_z
 from benchbed.estimators._centred_score import centred_score
@@ -40,6 +40,7 @@ def muprop(samples: int = 1, linear: bool = True) -> Estimator:
         samples: z in one estimate.
         linear: keep the linear term; without it, SimpleMuProp.
     """
+    flag("muprop", "linear", linear)
     at_least("muprop", "samples", samples, 1)
 
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:

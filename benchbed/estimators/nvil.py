@@ -27,7 +27,7 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Objective
 from benchbed.enumeration import finite_in_z
 from benchbed.estimators._centred_score import centred_score
@@ -56,6 +56,7 @@ def nvil(
         steps: that the running averages have run when they are frozen.
         batch: z (of every item) in each of those steps, at least 2, or a step has no variance.
     """
+    flag("nvil", "normalize", normalize)
     at_least("nvil", "samples", samples, 1)
     at_least("nvil", "steps", steps, 1)
     at_least("nvil", "batch", batch, 2, "; the variance of one cost is not defined")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective, add_direct
+from benchbed.errors import BadArgument
 from benchbed.estimators._sobol_points import sobol_uniforms
 from benchbed.layout import compact, draws_first, mean_over_samples
 from benchbed.rng import Noise
@@ -38,6 +39,11 @@ def quasi_monte_carlo_reparameterization(samples: int = 8) -> Estimator:
         leaf = draws_first(copies.contiguous()).requires_grad_()  # [draws, samples, *params]
         with torch.enable_grad():
             z = family.quantile(leaf, u)
+        if not z.requires_grad:
+            raise BadArgument(
+                f"{NAME} needs a quantile that is differentiable in params, and that of "
+                f"{family.name} latents is not; use quasi_monte_carlo_score_function"
+            )
         found = objective.evaluate(z, params, slope=True)
         assert found.slope is not None
         pulled = compact(torch.autograd.grad(z, leaf, found.slope)[0])

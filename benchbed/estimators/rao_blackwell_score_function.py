@@ -28,6 +28,7 @@ from torch import Tensor
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Finite, Objective
 from benchbed.enumeration import tuples
+from benchbed.errors import BadArgument
 from benchbed.estimators._outcomes import (
     Law,
     at_most_states,
@@ -38,6 +39,8 @@ from benchbed.estimators._outcomes import (
 )
 from benchbed.layout import draws_last, mean_over_samples, sum_over_samples
 from benchbed.rng import Noise
+
+MOST_TOP = 1024  # every two of the outcomes are compared, and each leaves its subtrees
 
 
 class Head(NamedTuple):
@@ -54,10 +57,15 @@ def rao_blackwell_score_function(top: int = 1, samples: int = 1) -> Estimator:
     """Sum the score function over the ``top`` most probable outcomes and sample the rest.
 
     Args:
-        top: joint outcomes summed exactly.
+        top: joint outcomes summed exactly, at most 1,024.
         samples: z in one estimate, from the law of the other outcomes.
     """
     at_least("rao_blackwell_score_function", "top", top, 1, "; with none use score_function")
+    if top > MOST_TOP:
+        raise BadArgument(
+            f"rao_blackwell_score_function needs top <= {MOST_TOP:,}, got {top:,}; it takes "
+            "memory like its square; use fewer, or exact where all outcomes can be listed"
+        )
     at_least("rao_blackwell_score_function", "samples", samples, 1)
 
     def head(objective: Objective, params: Tensor, law: Law) -> Head:

@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from benchbed.arguments import at_least, positive_temperature
+from benchbed.arguments import at_least, finite_number, positive_temperature
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.errors import BadArgument
 from benchbed.estimators._conditional_noise import (
@@ -62,10 +62,10 @@ def rebar(
     for name, given in (("eta", eta), ("temperature", temperature)):
         if isinstance(given, str) and given != "tune":
             raise BadArgument(f"rebar needs {name}: a number or tune, got '{given}'")
-    if not isinstance(eta, str) and not math.isfinite(eta):
-        raise BadArgument(
-            f"rebar needs a finite eta, got {eta}; 1 weighs the control variate in full"
-        )
+    if not isinstance(tied, bool):
+        raise BadArgument(f"rebar needs tied: true or false, got {tied!r}")
+    if not isinstance(eta, str):
+        finite_number("rebar", "eta", eta)
     if not isinstance(temperature, str):
         positive_temperature("rebar", temperature)
     form = _Form(samples, relaxation, tied)
@@ -119,7 +119,7 @@ def _fixed(
         evaluations=form.evaluations,
         slopes=(1 if form.tied else 2) * form.samples,
         unbiased=True,
-        needs=frozenset({"differentiable", "relaxed"}),
+        needs=frozenset({"differentiable", "relaxed", "conditional"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Tucker et al. 2017",
         settings={

@@ -51,7 +51,7 @@ def reinmax(samples: int = 1, temperature: float = 1.0) -> Estimator:
         evaluations=samples,
         slopes=samples,
         unbiased=False,
-        needs=frozenset({"differentiable"}),
+        needs=frozenset({"differentiable", "mean"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Liu et al. 2023",
         settings={"temperature": temperature},

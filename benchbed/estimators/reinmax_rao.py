@@ -62,7 +62,7 @@ def reinmax_rao(samples: int = 1, temperature: float = 0.7, replicates: int = 10
         evaluations=samples,
         slopes=samples,
         unbiased=False,
-        needs=frozenset({"differentiable"}),
+        needs=frozenset({"differentiable", "mean"}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Wang and Bui 2026",
         settings={"temperature": temperature, "replicates": replicates},

@@ -11,6 +11,9 @@ c(z) = r(h(z)), h the sigmoid or softmax of z / t and r one hidden layer of tanh
 is in closed form; or eta J(h(z)) + r(h(z)), eta tuned with it (one for each item). Of an amortized
 model the hidden layer is shared and each item has output weights of its own.
 
+An item too sure for its pilot, less than one rare value expected in half of it, keeps the plain
+score function.
+
 Cost: 1 evaluation of J a sample, of J's values at corners only (the surrogate needs no J between
 them); 3 with the relaxed cost. The authors' PyTorch toy takes the derivative of zt at fixed b as 1
 and is biased for it; here it is REBAR's.
@@ -25,9 +28,10 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from benchbed.arguments import at_least, positive_temperature
-from benchbed.contracts import Estimator, Objective, add_direct
+from benchbed.contracts import Estimator, Family, Objective, Path, add_direct
 from benchbed.errors import BadArgument
 from benchbed.estimators._conditional_noise import relaxed_cost_control, relaxed_twins
+from benchbed.estimators._rare_values import pilot_samples, rare_rows
 from benchbed.estimators._second_moment import (
     BATCHES,
     Batch,
@@ -38,6 +42,7 @@ from benchbed.estimators._second_moment import (
     untuned_draw,
 )
 from benchbed.estimators._surrogate import surrogate as network
+from benchbed.families.categorical import softmax_vjp
 from benchbed.layout import mean_over_samples
 from benchbed.rng import Noise
 
@@ -74,11 +79,19 @@ def relax(
     def tune(objective: Objective, params: Tensor, noise: Noise) -> Estimator:
         family, single = objective.family, form._replace(samples=1)
         stream = noise.child("pilot")
-        batches = [_parts(objective, params, size, single, stream) for size in batch_sizes(pilot)]
+        seen = [pilot_samples(family, params, n, 1, stream) for n in batch_sizes(pilot)]
+        twins = [_twins_given(family, params, rows.z, temperature, stream) for rows in seen]
+        batches = [_parts(objective, params, path, twin, single) for path, twin in twins]
+        weights = [family.lift(rows.weight) for rows in seen]
         event = params.shape[-family.event_axes :]
         start = initial(event.numel(), event[0], hidden, params, noise.child("weights"))
         columns = hidden + 1 + (surrogate == "relaxed_cost")
-        learned = fit(batches, start, columns, family.items(params), steps)
+        learned = fit(batches, weights, start, columns, family.items(params), steps)
+        # The relaxed z can come near a corner's edge without crossing it, several times as often
+        # as it crosses and with weights of its own: a pilot that cannot have seen it is not used.
+        bits = family.name == "bernoulli"
+        seen_enough = rare_rows(params, pilot // 2, bits=bits)[..., None] >= 1
+        learned = learned._replace(heads=learned.heads * seen_enough)
         return _frozen(form, learned, single.evaluations * pilot)
 
     draw = untuned_draw("relax", "network")
@@ -100,11 +113,30 @@ class _Form(NamedTuple):
         return (1 if self.surrogate == "network" else 3) * self.samples
 
 
-def _parts(objective: Objective, params: Tensor, draws: int, form: _Form, noise: Noise) -> Batch:
+def _twins_given(
+    family: Family, params: Tensor, hard: Tensor, temperature: float, noise: Noise
+) -> tuple[Path, Path]:
+    """Return h(z) and h(zt), both drawn given the hard sample: a pilot's need not follow q."""
+    assert family.conditional_path is not None
+    soft, twin = (
+        family.conditional_path(params, hard, temperature, noise.child(name, noise.drawn))
+        for name in ("path", "twin")
+    )
+    noise.drawn += 2 * hard.numel()
+
+    # z itself moves with params at rate 1: here it is only drawn in two steps.
+    def vjp(slope: Tensor) -> Tensor:
+        if family.name == "bernoulli":
+            return slope * soft.soft * (1 - soft.soft) / temperature
+        return softmax_vjp(soft.soft, slope) / temperature
+
+    return Path(hard, soft.soft, vjp), twin
+
+
+def _parts(objective: Objective, params: Tensor, path: Path, twin: Path, form: _Form) -> Batch:
     """Return the score-function estimates and the control variate of a network, yet to be given."""
     family = objective.family
     items = len(family.items(params))
-    path, twin = relaxed_twins(family, params, draws, form.samples, form.temperature, noise)
     score = family.score(params, path.hard)  # [draws, samples, *params]
     found = objective.evaluate(path.hard, params)
     plain = add_direct(mean_over_samples(family.lift(found.cost) * score), found)
@@ -131,7 +163,10 @@ def _parts(objective: Objective, params: Tensor, draws: int, form: _Form, noise:
 def _frozen(form: _Form, learned: Learned | None, spent: int) -> Estimator:
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         assert learned is not None
-        return _parts(objective, params, draws, form, noise).estimates(learned.to(params))
+        twins = relaxed_twins(
+            objective.family, params, draws, form.samples, form.temperature, noise
+        )
+        return _parts(objective, params, *twins, form).estimates(learned.to(params))
 
     relaxed = form.surrogate == "relaxed_cost"
     return Estimator(
@@ -141,7 +176,7 @@ def _frozen(form: _Form, learned: Learned | None, spent: int) -> Estimator:
         evaluations=form.evaluations,
         slopes=2 * form.samples if relaxed else 0,
         unbiased=True,
-        needs=frozenset({"differentiable", "relaxed"}) if relaxed else frozenset(),
+        needs=frozenset({"conditional", *(("differentiable", "relaxed") if relaxed else ())}),
         families=frozenset({"bernoulli", "categorical"}),
         citation="Grathwohl et al. 2018",
         settings={

@@ -34,6 +34,7 @@ from torch import Tensor
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Evaluation, Objective, add_direct
 from benchbed.enumeration import finite_in_z
+from benchbed.estimators._rare_values import pilot_samples
 from benchbed.estimators._second_moment import (
     BATCHES,
     Batch,
@@ -41,6 +42,7 @@ from benchbed.estimators._second_moment import (
     batch_sizes,
     fit,
     initial,
+    spread_or_one,
     untuned_draw,
 )
 from benchbed.layout import draws_first, draws_last, sum_over_samples
@@ -67,13 +69,14 @@ def rodeo(samples: int = 2, hidden: int = 10, steps: int = 200, pilot: int = 204
     def tune(objective: Objective, params: Tensor, noise: Noise) -> Estimator:
         family = objective.family
         stream = noise.child("pilot")
-        seen = [family.sample(params, n, samples, stream) for n in batch_sizes(pilot)]
-        found = [objective.evaluate(z, params, slope=True) for z in seen]
-        units = _units(seen[0], found[0])
+        seen = [pilot_samples(family, params, n, samples, stream) for n in batch_sizes(pilot)]
+        found = [objective.evaluate(rows.z, params, slope=True) for rows in seen]
+        units = _units(seen[0].z, found[0])
         parts = zip(seen, found, strict=True)
-        batches = [_parts(objective, params, z, at_z, units) for z, at_z in parts]
+        batches = [_parts(objective, params, rows.z, at_z, units) for rows, at_z in parts]
+        weights = [family.lift(rows.weight) for rows in seen]
         start = initial(2, 2, hidden, params, noise.child("weights"))
-        learned = fit(batches, start, 2 * hidden + 1, (), steps)
+        learned = fit(batches, weights, start, 2 * hidden + 1, (), steps)
         return _estimator(samples, settings, units, learned, samples * pilot)
 
     untuned = _estimator(samples, settings, None, None, 0)
@@ -93,9 +96,10 @@ def _units(z: Tensor, found: Evaluation) -> _Units:
     """Take J's mean and spread, and the size of the linear term, from one batch."""
     assert found.slope is not None
     ahead = (found.slope[:, 1] * (z[:, 0] - z[:, 1])).sum(-1)
-    sizes = found.cost[:, 0].std(0), ahead.square().mean(0).sqrt()
-    cost, linear = (torch.where(size > 0, size, torch.ones_like(size)) for size in sizes)
-    return _Units(found.cost[:, 0].mean(0), cost, linear)
+    first = found.cost[:, 0]
+    cost = spread_or_one(first.std(0), first.abs().amax(0))
+    linear = spread_or_one(ahead.square().mean(0).sqrt(), found.slope.abs().amax((0, 1, -1)))
+    return _Units(first.mean(0), cost, linear)
 
 
 def others(k: int, samples: int) -> list[int]:

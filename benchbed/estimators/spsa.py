@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Objective
 from benchbed.estimators._shifted_params import costs_at, positive_step
 from benchbed.layout import mean_over_samples
@@ -33,6 +33,7 @@ def spsa(samples: int = 1, step: float = 0.1, common: bool = True) -> Estimator:
         common: use the same uniforms at both ends; otherwise fresh ones at the lower end.
     """
     at_least("spsa", "samples", samples, 1)
+    flag("spsa", "common", common)
     positive_step("spsa", "step", step)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:

@@ -67,7 +67,7 @@ def straight_through(
         evaluations=samples,
         slopes=samples,
         unbiased=False,
-        needs=frozenset({"differentiable"}),
+        needs=frozenset({"differentiable", "mean"} if derivative == "mean" else {"differentiable"}),
         families=families,
         citation="Bengio et al. 2013" + ("; Hubara et al. 2016" if derivative == "clipped" else ""),
         settings={"temperature": temperature, "derivative": derivative},

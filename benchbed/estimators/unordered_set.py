@@ -31,7 +31,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Finite, Objective
 from benchbed.estimators._outcomes import at_most_states, chosen_states, in_chunks, law_of
 from benchbed.estimators._unordered_sets import SetWeights, set_weights
@@ -49,6 +49,7 @@ def unordered_set(samples: int = 2, baseline: bool = True) -> Estimator:
     """
     least = 2 if baseline else 1
     hint = "; of one outcome there is no baseline: use baseline: false" if baseline else ""
+    flag("unordered_set", "baseline", baseline)
     at_least("unordered_set", "samples", samples, least, hint)
 
     def estimate(objective: Objective, params: Tensor, z: Tensor, weights: SetWeights) -> Tensor:

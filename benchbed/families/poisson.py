@@ -13,6 +13,7 @@ from benchbed.errors import BadArgument
 from benchbed.layout import compact, draws_first, draws_last
 from benchbed.rng import Noise
 
+HIGHEST = 2.0**53  # beyond it float64 skips counts
 LONGEST_TABLE = 1024  # counts; beyond it, and where every draw has its own rate, z is bisected
 
 
@@ -29,14 +30,25 @@ def uniforms(params: Tensor) -> tuple[int, ...]:
 def quantile(params: Tensor, u: Tensor) -> Tensor:
     """Return the least n with P(N <= n) > u: the inverse CDF, exact to the grid of u.
 
+    The last point of the float64 grid, 1 - 2^-53, is the exception: Q rounds to 1 there, and z is
+    the least n where it does so.
+
     P(N <= n) is the regularized incomplete gamma function Q(n + 1, rate), in float64. No u of the
     grid lies beyond 9 standard deviations and 30 counts: a table of those, or a bisection between
     them, is complete. At rates above 1e5 torch's Q is right to 4.5 standard deviations only; the
     few counts beyond (7 in a million) keep to their side, not to their exact place.
+
+    Raises:
+        BadArgument: a rate so high that its counts cannot be told apart, or that is not a number.
     """
     rate = params.double().exp()
     reach = 9 * rate.sqrt() + 30
     highest = (rate + reach).ceil()
+    if not highest.max() <= HIGHEST:  # NaN too
+        raise BadArgument(
+            f"poisson latents need log rates up to 36, got {float(params.max()):.3g}: the rate "
+            "overflows; use a smaller step or scale where parameters are moved, or a lower rate"
+        )
     longest = int(highest.max()) + 1
     if params.ndim == u.ndim - 2 and longest <= LONGEST_TABLE:
         counts = torch.arange(longest, dtype=torch.float64, device=u.device)

@@ -23,6 +23,7 @@ from benchbed.errors import BadArgument
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
+LEAST_SCALE, MOST_SCALE = 1e-6, 1e6  # within them boundaries stay well inside of FAR
 FAR = 1e15  # stands for an infinite boundary: finite, so that no derivative is inf times 0
 
 
@@ -69,12 +70,12 @@ def quantized(codebook: Tensor, scale: float) -> Family:
         scale: standard deviation of the encoder's noise.
 
     Raises:
-        BadArgument: fewer than two codes, equal codes, or a scale that is not positive.
+        BadArgument: fewer than two codes, equal codes, or a scale outside of 1e-6 to 1e6.
     """
-    if not 0 < scale < math.inf:
+    if isinstance(scale, bool) or not LEAST_SCALE <= scale <= MOST_SCALE:
         raise BadArgument(
-            f"quantized needs scale > 0, got {scale}; without noise the gradient is 0 almost "
-            "everywhere, try 0.5"
+            f"quantized needs scale > 0, from {LEAST_SCALE:g} to {MOST_SCALE:g}, got {scale}; "
+            "without noise the gradient is 0 almost everywhere, try 0.5"
         )
     codes = sorted_codebook(codebook)
     count = codes.shape[1]

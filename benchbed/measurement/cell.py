@@ -45,7 +45,8 @@ def chunk_draws(objective: Objective, estimator: Estimator) -> int:
     """
     inner = objective.params.numel()
     values = max(1, inner * estimator.samples)
-    values = max(values, inner * estimator.evaluations_on(objective) // MOST_EVALUATIONS)
+    together = estimator.at_once or estimator.evaluations_on(objective)
+    values = max(values, inner * together // MOST_EVALUATIONS)
     if objective.jacobian is not None:
         values = max(values, objective.jacobian.shape[-1])
     return int(min(2**14, max(1, 2 ** round(np.log2(CHUNK_VALUES / values)))))

@@ -11,6 +11,7 @@ from benchbed.contracts import Estimator, Objective
 from benchbed.records import Array, Exact
 
 MOST_OUTCOMES = 2**18  # outcomes times items: about a second
+MOST_PRODUCTS = 2**24  # of parameters, held where a jacobian mixes them
 
 
 def exact_moments(
@@ -28,26 +29,32 @@ def exact_moments(
 
     Returns:
         The moments of ONE estimate in the coordinates of ``objective.pullback``, or None if the
-        randomness is not finite or has more outcomes than that.
+        randomness is not finite, or it has more outcomes or parameters than are worth it.
     """
     finite, params = estimator.finite, objective.params
     items = math.prod(objective.family.items(params))
     if finite is None or not 0 < finite.count(objective, params) * items <= most:
         return None
     inner = params.numel() // items  # parameters of one item
+    if objective.jacobian is not None and items * inner**2 > MOST_PRODUCTS:
+        return None
     centre = estimator.exact_gradient(objective).reshape(items, inner)
     first = torch.zeros_like(centre)  # E[e], e = gradient - exact
-    second = centre.new_zeros(items, inner, inner)  # E[e e^T]
+    # E[e^2], or E[e e^T] where weights mix the parameters of an item
+    second = centre.new_zeros(items, inner, *(inner,) * (objective.jacobian is not None))
     for probability, gradient in finite.outcomes(objective, params):
         weight = probability.reshape(-1, items)
         error = gradient.reshape(-1, items, inner) - centre
         first += torch.einsum("ni,nid->id", weight, error)
-        second += torch.einsum("ni,nid,nie->ide", weight, error, error)
-    covariance = (second - first[:, :, None] * first[:, None, :]) / finite.replicates
+        if objective.jacobian is None:
+            second += torch.einsum("ni,nid->id", weight, error.square())
+        else:
+            second += torch.einsum("ni,nid,nie->ide", weight, error, error)
     if objective.jacobian is None:
         mean = (centre + first).flatten()
-        variance = covariance.diagonal(dim1=1, dim2=2).flatten()
+        variance = ((second - first.square()) / finite.replicates).flatten()
     else:
+        covariance = (second - first[:, :, None] * first[:, None, :]) / finite.replicates
         maps = objective.jacobian.reshape(items, inner, -1)
         mean = torch.einsum("id,idp->p", centre + first, maps)
         variance = torch.einsum("idp,ide,iep->p", maps, covariance, maps)

@@ -33,17 +33,25 @@ def expected_log_mean(probability: Tensor, log_weight: Tensor, count: int) -> Te
         count: K.
 
     Raises:
-        BadArgument: the weights span so many nats that the grid of a normal law is too coarse.
+        BadArgument: the weights span so many nats that the grid of a normal law is too coarse, or
+            are not finite.
     """
     with torch.no_grad():
         centre = float((probability * log_weight).sum())
         spread = log_weight - centre
-        below = -TAIL - max(0.0, float(torch.logsumexp(probability.log() + spread, 0)))
+        highest = float(torch.logsumexp(probability.log() + spread, 0))
         lowest = float(spread[probability > LEAST].min())
+        # Python's min and max drop a NaN.
+        if not all(map(math.isfinite, (centre, highest, lowest))):
+            raise BadArgument(
+                "log p(x, z) / q(z) is not finite everywhere; bring q closer to the posterior, "
+                "such as distance: 1"
+            )
+        below = -TAIL - max(0.0, highest)
         above = math.log(count * TAIL) - min(0.0, lowest)
     if not above - below < WIDEST:
         raise BadArgument(
-            f"log p(x, z) / q(z) spans {above - below:.0f} nats, more than the {WIDEST} that are "
+            f"log p(x, z) / q(z) spans {above - below:.3g} nats, more than the {WIDEST} that are "
             "integrated exactly; bring q closer to the posterior, such as distance: 1"
         )
     s = torch.arange(below, above + STEP, STEP, dtype=torch.float64, device=log_weight.device)

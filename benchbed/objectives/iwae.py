@@ -55,8 +55,9 @@ def iwae(
         distance: of q from the product law that is closest to the posterior in KL(p || q); 0 is
             that law. Logits move by distance / 2 times seeded normal numbers; of a normal q the
             mean does, in standard deviations of the posterior, and the log-scale grows by
-            distance / 2 times their size, so that weights are bounded. With normal latents 0 is
-            the posterior itself, where every log w is log p(x).
+            distance / 2 times their size, so that weights are bounded. With normal latents, or
+            one variable, 0 is the posterior itself, where every log w is log p(x): the gradient
+            is 0, and sticking_the_landing and doubly_reparameterized are 0 up to rounding.
         seed: of the model's weights, of x and of the step.
     """
     if latents not in ("bernoulli", "categorical", "normal"):
@@ -84,17 +85,34 @@ def iwae(
     if items == 1:
         params = params[0]
     value = _value(base, log_joint, support, particles)
+    gradient = gradient_of(value)
+    if distance == 0 and (latents == "normal" or closest.shape[1] == 1):
+        gradient = _zero_at(params, gradient)
     return Objective(
         "iwae",
         particles_of(base, particles),
         params.contiguous(),
         bound(base, log_joint),
         value,
-        gradient_of(value),
+        gradient,
         direct=True,
         log_joint=log_joint,
         citation=CITATION,
     )
+
+
+def _zero_at(posterior: Tensor, gradient: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    """Return ``gradient``, but exactly 0 at the posterior, where the formula leaves rounding.
+
+    The bound is log p(x) there, which it never exceeds: the gradient of any smooth bound is 0.
+    """
+
+    def found(params: Tensor) -> Tensor:
+        if torch.equal(params.detach().double(), posterior):
+            return torch.zeros_like(posterior)
+        return gradient(params)
+
+    return found
 
 
 LogJoint = Callable[[Tensor], Tensor]

@@ -55,8 +55,9 @@ def beta_quadratic(
     Args:
         k: where the cost is least.
         dimensions: number of independent variables.
-        first: concentration at 1; the mean is first / (first + second).
-        second: concentration at 0.
+        first: concentration at 1; the mean is first / (first + second). Above 0.2 for a score
+            function in float32, which is biased below (see the family).
+        second: concentration at 0. Above 0.5 for a score function in float32.
     """
     name = "beta_quadratic"
     _finite(name, "k", k)
@@ -81,6 +82,8 @@ def dirichlet_quadratic(
         dimensions: number of independent vectors x_i.
         categories: entries of each, at least 2.
         concentration: geometric middle of the concentrations, which spread by e^(+-1/2) about it.
+            The least above 0.2, so this above 0.35, for a score function in float32, which is
+            biased below (see the family).
         seed: of w and a.
     """
     name = "dirichlet_quadratic"

@@ -33,8 +33,8 @@ def quantized(dimensions: int = 2, codes: int = 3, scale: float = 0.5, seed: int
         dimensions: number of encoder vectors, of 2 coordinates each.
         codes: of each coordinate, evenly from -1 to 1, so that a vector has codes^2. With an even
             number no code is at the origin, and rotation_trick has no finite variance.
-        scale: standard deviation of the encoder's noise; without it the gradient is 0 almost
-            everywhere.
+        scale: standard deviation of the encoder's noise, from 1e-6 to 1e6; without it the
+            gradient is 0 almost everywhere.
         seed: of the coefficients and the encoder's output.
     """
     at_least("quantized", "dimensions", dimensions, 1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchbed.analysis.sheet import OBJECTIVE, target_of
 from benchbed.analysis.summary import ROUNDING
 from benchbed.analysis.table import INTERVALS
 
@@ -31,7 +32,8 @@ def readings(frame: pd.DataFrame) -> pd.DataFrame:
 
     Columns added: ``promise`` (unbiased, biased, limit or empty); ``bias_squared`` and
     ``variance_relative`` (over the squared length of the exact gradient), with their intervals;
-    ``bias_drawn`` and ``variance_drawn`` (VALUE, LIMIT, ZERO or NOTHING).
+    ``bias_drawn`` and ``variance_drawn`` (VALUE, LIMIT, ZERO or NOTHING). The label of an estimator
+    that is held against something else than the objective's gradient says so.
     """
     missing = {name: math.nan for name in _NUMBERS if name not in frame}
     full = frame.assign(**missing)
@@ -41,6 +43,11 @@ def readings(frame: pd.DataFrame) -> pd.DataFrame:
         full[name] = full[name].eq(True) if name in full else False
     promised = full["unbiased"] if "unbiased" in full else pd.Series("", index=full.index)
     full["promise"] = [_PROMISES.get(str(value), "") for value in promised]
+    full["target"] = [target_of(row) for row in full.to_dict("records")]
+    aims = full["target"].where(full["target"] != OBJECTIVE)
+    full["estimator"] = full["estimator"].where(
+        aims.isna(), full["estimator"] + " against " + aims.fillna("")
+    )
     squared = full["gradient_norm"].where(full["gradient_norm"] > 0) ** 2
     for end in ("", "_low", "_high"):
         full[f"bias_squared{end}"] = full[f"bias{end}"] ** 2
@@ -50,6 +57,11 @@ def readings(frame: pd.DataFrame) -> pd.DataFrame:
         [full["zero"], full["variance"] > 0], [ZERO, VALUE], default=NOTHING
     )
     return full.reset_index(drop=True)
+
+
+def of_the_objective(frame: pd.DataFrame) -> pd.DataFrame:
+    """Keep the estimators of the objective's own gradient: only they can share an axis."""
+    return frame[frame["target"] == OBJECTIVE]
 
 
 def _bias_drawn(full: pd.DataFrame) -> np.ndarray[Any, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchbed.analysis.sheet import target_of
+from benchbed.analysis.sheet import OBJECTIVE, target_of
 from benchbed.report.numbers import NONE, count, number, p_value, share, with_interval
 from benchbed.report.readings import objectives, readings
 
@@ -70,7 +70,8 @@ def _table(part: pd.DataFrame, objective: str) -> Table:
         for place in range(len(_COLUMNS))
         if any(made[i][place].main != NONE for i, row in enumerate(rows) if row["draws"] > 0)
     ]
-    first: Values = measured[0] if measured else rows[0]
+    # The length of the objective's own gradient, not of another target's.
+    first: Values = min(measured or rows, key=lambda row: target_of(row) != OBJECTIVE)
     return Table(
         objective=objective,
         parameters=count(first["parameters"]),
@@ -107,10 +108,8 @@ def _exactly(value: float) -> str:
 
 
 def _bias(row: Values) -> Cell:
-    cell, target = _interval(row, "bias"), target_of(row)
-    against = "" if target == "objective" else f"against {target}"
-    exact = _exactly(row["exact_bias"])
-    return Cell(cell.main, cell.below, also=", ".join(filter(None, (exact, against))))
+    cell = _interval(row, "bias")
+    return Cell(cell.main, cell.below, also=_exactly(row["exact_bias"]))
 
 
 def _promise(row: Values) -> Cell:

@@ -7,7 +7,7 @@ import pandas as pd
 from benchbed.report.figures import bias_variance, cost, curves, tradeoff
 from benchbed.report.figures.sheet import Sheet, inline
 from benchbed.report.figures.style import house_style, looks
-from benchbed.report.readings import readings
+from benchbed.report.readings import of_the_objective, readings
 
 __all__ = ["NAMES", "Sheet", "draw_all", "inline"]
 
@@ -31,8 +31,9 @@ def draw_all(frame: pd.DataFrame) -> list[tuple[Sheet, dict[str, bytes]]]:
     full = readings(frame)
     style = looks(full["estimator_name"])
     with house_style():
-        sheets = bias_variance.sheets(full, style) + tradeoff.sheets(full, style)
+        alike = of_the_objective(full)
+        sheets = bias_variance.sheets(full, style) + tradeoff.sheets(alike, style)
         for along in curves.ALONG:
-            sheets += curves.sheets(full, style, along)
-        sheets += cost.sheets(full, style)
+            sheets += curves.sheets(alike, style, along)
+        sheets += cost.sheets(alike, style)
         return [(sheet, sheet.files()) for sheet in sheets]

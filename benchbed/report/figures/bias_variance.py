@@ -21,7 +21,8 @@ CAPTION = (
     "samples in one estimate. Bars are 95 % intervals, often narrower than the dot. A hollow dot "
     "with an arrow is an upper limit: the interval of the bias includes 0. A dot marked 0 on the "
     "left edge has none beyond rounding. A black line behind a dot is the value free of sampling "
-    "error, where it can be computed. † marks a variance that may not exist."
+    "error, where it can be computed. An estimator 'against' something aims at that, and its bias "
+    "is held against the exact gradient of it. † marks a variance that may not exist."
 )
 COLUMNS = [
     "objective", "estimator", "samples", "status",

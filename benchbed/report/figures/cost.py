@@ -21,7 +21,8 @@ CAPTION = (
     "front of the estimators that promise to be unbiased and have a variance: nothing on it is "
     "beaten in both by another of them. Faded dots make no such promise, or only in a limit, and "
     "are not on the front: their low variance is partly bought with bias. A dot marked 0 on the "
-    "lower edge has no variance."
+    "lower edge has no variance. Estimators that aim at something else than the objective's "
+    "gradient are left out."
 )
 COLUMNS = [
     "objective", "estimator", "samples", "promise",

@@ -21,7 +21,7 @@ CAPTION = (
     "same, ten times that of the next one; down and left is better. Bars are 95 % intervals. A "
     "hollow dot with an arrow is an upper limit: the interval of its bias includes 0. A dot marked "
     "0 on an edge has no bias or no variance beyond rounding. Thin lines join the settings of one "
-    "estimator."
+    "estimator. Estimators that aim at something else than the objective's gradient are left out."
 )
 COLUMNS = [
     "objective", "estimator", "samples",
