@@ -371,3 +371,23 @@ class TestPipes:
         finally:
             os.close(write)
         assert (done.returncode, done.stderr) == (0, "")
+
+
+class TestCite:
+    def test_bibtex_of_what_was_used_and_of_nothing_else(self, tmp_path):
+        (tmp_path / "cited.yaml").write_text(
+            "{name: cited, objectives: [{name: quadratic, dimensions: 2}], "
+            "estimators: [disarm, leave_one_out, exact], draws: 128, timing: 0}"
+        )
+        assert call("run", "cited.yaml", cwd=tmp_path).returncode == 0
+        done = call("cite", "results/cited", cwd=tmp_path)
+        assert done.returncode == 0
+        keys = [line.split("{")[1] for line in done.stdout.splitlines() if line.startswith("@")]
+        assert keys == ["dong-et-al-2020,", "kool-et-al-2019,", "tucker-et-al-2017,"]
+        assert "% Dong et al. 2020: disarm" in done.stdout
+        assert done.stdout.count("{") == done.stdout.count("}")
+
+    def test_a_folder_that_is_no_results_is_one_line(self, tmp_path):
+        done = call("cite", "nowhere", cwd=tmp_path)
+        assert done.returncode == ExitCode.UNUSABLE
+        assert len(done.stderr.splitlines()) == 1
