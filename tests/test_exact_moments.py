@@ -83,15 +83,9 @@ def test_golden_variances_known_by_simulation(name, settings, value, error):
     assert found.low * (1 - error) <= value <= found.high * (1 + error)
 
 
-@pytest.mark.parametrize(
-    ("temperature", "printed", "half"),
-    [(0.1, 0.004, 0.0005), (0.5, 0.066, 5e-4), (1.0, 0.169, 5e-4)],
-)
-def test_golden_biases_of_the_binary_concrete(temperature, printed, half):
-    """The largest bias of a coordinate, published as rounded: our interval meets its rounding.
-
-    At 0.1 the published "about 0.004" is itself a simulation: the interval must hold its order.
-    """
+@pytest.mark.parametrize(("temperature", "printed"), [(0.1, 0.004), (0.5, 0.066), (1.0, 0.169)])
+def test_golden_biases_of_the_binary_concrete(temperature, printed):
+    """The largest bias of a coordinate: our interval meets the last digit that was printed."""
     problem = objective("golden_bits")
     method = build_estimator("gumbel_softmax", temperature=temperature)
     blocks = blocks_of(problem, method, draws=2_000_000, seed=29, dtype="float64")
