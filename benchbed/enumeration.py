@@ -45,7 +45,7 @@ def marginalize(objective: Objective, params: Tensor) -> tuple[Tensor, Tensor]:
     for z in tuples(family, point, together=1):
         with torch.enable_grad():
             weight = family.log_prob(point, z).exp()  # [n, 1, *items]
-            part = (weight * objective.cost(z, point)).sum()
+            part = (weight * objective.costs(z, point)).sum()
         gradient += torch.autograd.grad(part, point)[0]
         value += part.detach()
     return value, gradient

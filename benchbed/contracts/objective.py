@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from benchbed.contracts.family import Family
-from benchbed.errors import BrokenContract
+from benchbed.errors import BadArgument, BenchbedError, BrokenContract, one_line
 from benchbed.layout import compact, draws_first, draws_last
 
 
@@ -46,6 +46,19 @@ class Objective:
     log_joint: Callable[[Tensor], Tensor] | None = None
     citation: str = ""
 
+    def __post_init__(self) -> None:
+        """Keep params in float64, whatever they were given in; say what cannot be one."""
+        if not isinstance(self.family, Family):
+            raise BadArgument(
+                f"{self.name} needs family: a benchbed.Family, got {self.family!r}; "
+                "such as benchbed.families.BERNOULLI"
+            )
+        if not isinstance(self.params, Tensor) or not self.params.is_floating_point():
+            raise BadArgument(
+                f"{self.name} needs params: a tensor of real numbers, got {self.params!r}"
+            )
+        object.__setattr__(self, "params", self.params.detach().double())
+
     def exact_value(self, params: Tensor | None = None) -> Tensor:
         """Return E[J], a float64 scalar, summed over items."""
         point = (self.params if params is None else params).double()
@@ -78,7 +91,7 @@ class Objective:
             point = _materialized(point, lead).requires_grad_()
             leaves.append(point)
         with torch.set_grad_enabled(bool(leaves)):
-            cost = self._checked(self.cost(z, point), z)
+            cost = self.costs(z, point)
             total = cost.sum()
         if leaves and total.requires_grad:
             found = torch.autograd.grad(total, leaves, allow_unused=True)
@@ -94,13 +107,24 @@ class Objective:
             slopes[-1] if self.direct else None,
         )
 
-    def _checked(self, cost: Tensor, z: Tensor) -> Tensor:
-        """Return the cost in the dtype of z, or say what is wrong with its shape."""
-        wanted = z.shape[: z.ndim - self.family.event_axes]
-        if cost.shape != wanted:
+    def costs(self, z: Tensor, params: Tensor) -> Tensor:
+        """Return J at ``z`` [draws, samples, ...], or say in one line what is wrong with it."""
+        try:
+            cost = self.cost(z, params)
+        except BenchbedError:
+            raise
+        except Exception as error:
             raise BrokenContract(
-                f"the cost of {self.name} returned {list(cost.shape)} for z {list(z.shape)}; "
-                f"it must return {list(wanted)}, one number for each draw, sample and item"
+                f"the cost of {self.name} failed on z {list(z.shape)}: {one_line(error)}; it takes "
+                "(z, params) and is differentiated by torch: write differentiable=False, "
+                "relaxed=False where it cannot be"
+            ) from error
+        wanted = list(z.shape[: z.ndim - self.family.event_axes])
+        if not isinstance(cost, Tensor) or list(cost.shape) != wanted:
+            found = list(cost.shape) if isinstance(cost, Tensor) else f"a {type(cost).__name__}"
+            raise BrokenContract(
+                f"the cost of {self.name} returned {found} for z {list(z.shape)}; "
+                f"it must return {wanted}, one number for each draw, sample and item"
             )
         return cost if cost.is_floating_point() else cost.to(z.dtype)
 
