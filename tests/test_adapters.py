@@ -305,3 +305,57 @@ def test_what_is_no_function_or_forgets_the_logits_is_one_line(adapter):
 
     with pytest.raises(BrokenContract, match="does not depend on its logits"):
         draws_of(adapter(forgetful), objective("smooth"))
+
+
+def one_sample(logits, cost):
+    z = torch.bernoulli(logits.sigmoid()).detach()
+    score = torch.distributions.Bernoulli(logits=logits).log_prob(z).sum(-1)
+    return cost(z).detach() * score
+
+
+def test_samples_mean_what_they_say():
+    """A loss that takes samples is given them; one that does not is not run at several."""
+    assert from_surrogate(reinforce).samples == from_surrogate(reinforce).evaluations == 2
+    four = from_surrogate(reinforce, samples=4)
+    assert four.samples == four.evaluations == 4
+    problem = objective("golden_bits")
+    two_rows, four_rows = (
+        blocks_of(problem, method, 32_768, SEED) for method in (from_surrogate(reinforce), four)
+    )
+    ratio = two_rows.distance[0].sum() / four_rows.distance[0].sum()
+    assert 2.5 < ratio < 4  # 3.129 / 0.972 by the closed form
+    text = (
+        "{name: s, objectives: [golden_bits], samples: [2, 4], draws: 128, timing: 0, estimators: "
+        "[{name: 'tests/test_adapters.py:one_sample', as: surrogate}, "
+        "{name: 'tests/test_adapters.py:reinforce', as: surrogate}, "
+        "'tests/test_adapters.py:zero']}"
+    )
+    cells = expand(parse_spec(text))[0]
+    assert [cell.samples for cell in cells] == [1, 2, 4, 1]
+
+
+def zero(o, p, d, n):
+    """Return no gradient at all: a draw function by its four arguments, whatever their names."""
+    del o, n
+    return torch.zeros(d, *p.shape, dtype=p.dtype)
+
+
+def test_a_draw_function_is_known_by_its_four_arguments():
+    assert len(compare("golden_bits", [zero], draws=256, timing=0)) == 1
+    with pytest.raises(BadArgument, match="takes no settings"):
+        compare("golden_bits", [zero], draws=256, samples=4)
+
+
+def test_a_sampler_that_is_not_named_one_is_told_how():
+    with pytest.raises(BadArgument, match="write as: sampler"):
+        compare("smooth", [F.gumbel_softmax], draws=256)
+    with pytest.raises(BadArgument, match="as: surrogate"):
+        compare("golden_bits", [one_sample], draws=256)
+
+
+def test_a_skeleton_does_not_hide_a_module(tmp_path):
+    for name in ("torch", "json", "test_mine"):
+        done = benchbed_in(tmp_path, "new", "estimator", name)
+        assert done.returncode == 2
+        assert "choose another" in done.stderr
+    assert list(tmp_path.iterdir()) == []

@@ -117,6 +117,11 @@ class TestTables:
             assert row["citation"] or row["name"] == "exact"
         by_name = {row["name"]: row for row in rows}
         assert by_name["disarm"]["families"] == ["bernoulli"]
+        assert by_name["doubly_reparameterized"]["families"] == ["normal particles"]
+        assert len(by_name["score_function"]["families"]) == 10
+        names = {row["name"] for row in listing("estimators", "categorical")}
+        assert {"carms", "gumbel_rao"} <= names
+        assert not {"disarm", "vimco", "lax"} & names
         assert by_name["local_expectation"]["evaluations"] == {"d=8 bits": 9, "d=8 K=10": 73}
         assert by_name["gumbel_softmax"]["unbiased"] == "limit"
         assert [row["name"] for row in listing("objectives")] == list(OBJECTIVES)
@@ -309,7 +314,9 @@ class TestYourOwn:
         assert isinstance(built, Estimator)
         assert (built.name, built.samples, built.unbiased) == (name, 1, False)
         assert built.draw(build_objective("quadratic"), torch.zeros(2), 4, Noise(1)).shape == (4, 2)
-        assert build_estimator(name, samples=3).samples == 3
+        assert "takes no settings" in message_of(
+            BadArgument, lambda: build_estimator(name, samples=3)
+        )
 
     def test_a_bare_draw_function_takes_no_settings(self, own):
         message = message_of(BadArgument, lambda: build_estimator(f"{own}:zero", factor=2))

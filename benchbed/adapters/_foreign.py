@@ -19,6 +19,15 @@ def name_of(function: Callable[..., Any], name: str | None) -> str:
     return name or str(getattr(function, "__name__", type(function).__name__))
 
 
+def default_of(function: Callable[..., Any], name: str, otherwise: Any) -> Any:
+    """Return the default of a function's argument, or ``otherwise`` where it has none such."""
+    try:
+        found = inspect.signature(function).parameters[name].default
+    except (TypeError, ValueError, KeyError):
+        return otherwise
+    return otherwise if found is inspect.Parameter.empty else found
+
+
 def names_in(name: str, families: str | Sequence[str]) -> frozenset[str]:
     names = [families] if isinstance(families, str) else families
     if not isinstance(names, Sequence) or not all(isinstance(one, str) for one in names):
@@ -39,7 +48,7 @@ def check_call(
 ) -> None:
     """Raise BadArgument unless ``function`` can be called like this."""
     if not callable(function):
-        raise BadArgument(f"{name} is no function but a {type(function).__name__}")
+        raise BadArgument(f"{function!r} is no function; give the function itself, not its name")
     try:
         signature = inspect.signature(function)
     except ValueError:  # written in C: the call itself will tell

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchbed.adapters._foreign import call, check_call, name_of, names_in, rows, seeded
+from benchbed.adapters._foreign import call, check_call, default_of, name_of, names_in, rows, seeded
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective
 from benchbed.errors import BrokenContract
@@ -19,8 +19,8 @@ from benchbed.rng import Noise
 def from_surrogate(
     function: Callable[..., Any],
     *,
-    samples: int = 1,
-    evaluations: int = 1,
+    samples: int | None = None,
+    evaluations: int | None = None,
     unbiased: bool = False,
     families: str | Sequence[str] | None = None,
     relaxed: bool = False,
@@ -34,8 +34,9 @@ def from_surrogate(
             [draws, *items, *parameter axes]; ``cost(z)`` takes z [draws, *items, *event] or, for
             several samples, [draws, n, *items, *event]. The loss has one entry a row, [draws] or
             [draws, *items]: each row is an estimate of its own.
-        samples: z that one row draws, for the tables.
-        evaluations: calls of J that one row makes, for the tables.
+        samples: z that one row draws; passed on to a function that has a ``samples``, whose own
+            default it is then, and only written into the tables for one that has not.
+        evaluations: calls of J that one row makes, for the tables; None for as many as samples.
         unbiased: what you claim; only then is it held to it.
         families: whose parameters it takes; None for any.
         relaxed: True says that it asks for the cost between the corners, too.
@@ -43,9 +44,14 @@ def from_surrogate(
         arguments: passed on.
     """
     label = name_of(function, name)
-    at_least(label, "samples", samples, 1)
-    at_least(label, "evaluations", evaluations, 0)
-    check_call(label, function, 2, arguments)
+    counted = samples if samples is not None else default_of(function, "samples", 1)
+    at_least(label, "samples", counted, 1)
+    calls = counted if evaluations is None else evaluations
+    at_least(label, "evaluations", calls, 0)
+    passed = arguments
+    if samples is not None and default_of(function, "samples", None) is not None:
+        passed = arguments | {"samples": samples}
+    check_call(label, function, 2, passed)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         leaf = rows(params, draws)
@@ -63,7 +69,7 @@ def from_surrogate(
             return objective.cost(z, leaf[:, None])
 
         with seeded(noise, leaf.numel()), torch.enable_grad():
-            loss = call(label, function, leaf, cost, **arguments)
+            loss = call(label, function, leaf, cost, **passed)
         if not isinstance(loss, Tensor) or loss.ndim == 0 or len(loss) != draws:
             given = list(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
             raise BrokenContract(
@@ -83,8 +89,8 @@ def from_surrogate(
     return Estimator(
         label,
         draw,
-        samples=samples,
-        evaluations=evaluations,
+        samples=counted,
+        evaluations=calls,
         unbiased=unbiased,
         needs=frozenset({"relaxed"} if relaxed else ()),
         families=None if families is None else names_in(label, families),

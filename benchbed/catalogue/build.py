@@ -19,9 +19,9 @@ from benchbed.errors import BadArgument, BenchbedError, UnknownName, nearest, on
 def build_estimator(name: str, **settings: Any) -> Estimator:
     """Return the estimator called ``name``, with its hyper-parameters bound.
 
-    A function of your own is either a factory like those of the tables or, if its parameters are
-    (objective, params, draws, noise), the draw function itself. With the setting ``as``, which is
-    ``sampler`` or ``surrogate``, it is code that never heard of benchbed (adapters.py).
+    A function of your own is either a factory like those of the tables or, if it must be given four
+    arguments (objective, params, draws, noise), the draw function itself. With the setting ``as``,
+    which is ``sampler`` or ``surrogate``, it is code that never heard of benchbed (adapters).
     """
     return estimator_from(name, find("estimator", name, ESTIMATORS), **settings)
 
@@ -31,12 +31,20 @@ def estimator_from(name: str, function: Callable[..., Any], **settings: Any) -> 
     if "as" in settings:
         plain = {key: value for key, value in settings.items() if key != "as"}
         return adapted(settings["as"], name, function, plain)
-    if list(settings_of(function))[:4] == ["objective", "params", "draws", "noise"]:
-        if set(settings) - {"samples"}:
+    if is_draw(function):
+        if settings:
             raise BadArgument(
-                f"{name} is a draw function and takes no settings, got {', '.join(settings)}"
+                f"{name} is a draw function and takes no settings, got {', '.join(settings)}; "
+                "write a factory that returns a benchbed.Estimator to have some"
             )
-        return Estimator(name, function, samples=int(settings.get("samples", 1)))
+        return Estimator(name, function)
+    missing = [key for key in _required(function) if key not in settings]
+    if missing and len(_required(function)) in (1, 2):
+        raise BadArgument(
+            f"{name} is no factory of an estimator: it needs {' and '.join(missing)}; for "
+            "f(logits, ...) -> z write as: sampler (from Python benchbed.from_sampler), for "
+            "f(logits, cost, ...) -> loss as: surrogate (benchbed.from_surrogate)"
+        )
     built: Estimator = _build("estimator", name, function, settings, Estimator)
     return built
 
@@ -46,6 +54,20 @@ def build_objective(name: str, **settings: Any) -> Objective:
     factory = find("objective", name, OBJECTIVES)
     built: Objective = _build("objective", name, factory, settings, Objective)
     return built
+
+
+def is_draw(function: Callable[..., Any]) -> bool:
+    """Say whether a function is a draw function: it must be given four arguments, in order."""
+    return len(_required(function)) == 4
+
+
+def _required(function: Callable[..., Any]) -> list[str]:
+    by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [
+        name
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind in by_position and parameter.default is parameter.empty
+    ]
 
 
 def settings_of(factory: Callable[..., Any]) -> dict[str, Any]:
@@ -58,10 +80,8 @@ def settings_of(factory: Callable[..., Any]) -> dict[str, Any]:
 
 def takes_samples(entry: Mapping[str, Any]) -> bool:
     """Say whether an estimator, given as its name and settings, can be given ``samples``."""
-    if "as" in entry:
-        return True
     known = settings_of(find("estimator", entry["name"], ESTIMATORS))
-    return "samples" in known or "draws" in known
+    return entry.get("as") == "sampler" or "samples" in known
 
 
 def _build(

@@ -14,14 +14,21 @@ from benchbed.catalogue.objectives import OBJECTIVES
 from benchbed.contracts import Estimator, Objective, obstacle
 from benchbed.errors import BadArgument, UnknownName
 
-# Where the calls of J of an estimator that depend on the sizes are counted.
+# An objective of each kind of latents: who fits it, and how often an estimator calls J there.
 YARDSTICKS: Mapping[str, dict[str, Any]] = {
-    "d=8 bits": {"name": "coupled", "dimensions": 8},
-    "d=8 K=10": {"name": "smooth", "dimensions": 8, "categories": 10},
-    "d=8 normal": {"name": "normal_quadratic", "dimensions": 8},
-    "d=8 Poisson": {"name": "poisson_quadratic", "dimensions": 8},
-    "2 particles": {"name": "iwae", "particles": 2},
+    "bernoulli": {"name": "coupled", "dimensions": 8},
+    "categorical": {"name": "smooth", "dimensions": 8, "categories": 10},
+    "normal": {"name": "normal_quadratic", "dimensions": 8},
+    "gamma": {"name": "gamma_quadratic", "dimensions": 8},
+    "beta": {"name": "beta_quadratic", "dimensions": 8},
+    "dirichlet": {"name": "dirichlet_quadratic", "dimensions": 2},
+    "poisson": {"name": "poisson_quadratic", "dimensions": 8},
+    "quantized": {"name": "quantized"},
+    "particles": {"name": "iwae", "particles": 2},
+    "normal particles": {"name": "iwae", "latents": "normal", "particles": 2},
 }
+SIZES = {"bernoulli": "d=8 bits", "categorical": "d=8 K=10", "normal": "d=8 normal"}
+SIZES |= {"poisson": "d=8 Poisson", "particles": "2 particles"}
 
 
 def listing(kind: str, objective: str | None = None) -> list[dict[str, Any]]:
@@ -33,11 +40,12 @@ def listing(kind: str, objective: str | None = None) -> list[dict[str, Any]]:
 
     Args:
         kind: which table.
-        objective: keep only the estimators that can be applied to this objective.
+        objective: keep only the estimators that can be applied to this objective, or to one of
+            this kind of latents (``bernoulli``, ``categorical`` ...); evaluations are those there.
     """
     if objective is not None and kind != "estimators":
         raise BadArgument("--for narrows estimators; write 'benchbed list estimators --for NAME'")
-    target = build_objective(objective) if objective is not None else None
+    target = _target(objective) if objective is not None else None
     one = kind.removesuffix("s")
     table: Mapping[str, Callable[..., Any]] = ESTIMATORS if one == "estimator" else OBJECTIVES
     rows = []
@@ -53,24 +61,33 @@ def listing(kind: str, objective: str | None = None) -> list[dict[str, Any]]:
             continue
         estimator = build_estimator(name)
         if target is None or not obstacle(target, estimator):
-            rows.append(row | _promises(estimator))
+            rows.append(row | _promises(estimator, target))
     return rows
+
+
+def _target(name: str) -> Objective:
+    if name in YARDSTICKS and name not in OBJECTIVES:
+        return _yardstick(name)
+    return build_objective(name)
 
 
 def _summary(factory: Callable[..., Any]) -> str:
     return (inspect.getdoc(factory) or "").partition("\n")[0].replace("``", "")
 
 
-def _promises(estimator: Estimator) -> dict[str, Any]:
+def _promises(estimator: Estimator, target: Objective | None) -> dict[str, Any]:
     evaluations: Any = estimator.evaluations
-    if callable(estimator.evaluations):
+    fitting = [kind for kind in YARDSTICKS if not obstacle(_yardstick(kind), estimator)]
+    if target is not None:
+        evaluations = estimator.evaluations_on(target)
+    elif callable(estimator.evaluations):
         evaluations = {
-            size: estimator.evaluations_on(_yardstick(size))
-            for size in YARDSTICKS
-            if not obstacle(_yardstick(size), estimator)
+            size: estimator.evaluations_on(_yardstick(kind))
+            for kind, size in SIZES.items()
+            if kind in fitting
         }
     return {
-        "families": sorted(estimator.families) if estimator.families is not None else None,
+        "families": fitting,
         "unbiased": estimator.unbiased,
         "target": estimator.target,
         "evaluations": evaluations,
@@ -82,5 +99,5 @@ def _promises(estimator: Estimator) -> dict[str, Any]:
 
 
 @functools.cache
-def _yardstick(size: str) -> Objective:
-    return build_objective(**YARDSTICKS[size])
+def _yardstick(kind: str) -> Objective:
+    return build_objective(**YARDSTICKS[kind])

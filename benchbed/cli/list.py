@@ -12,7 +12,12 @@ WIDTH = 160  # of the table where the output is no terminal
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(["estimators", "objectives"]))
-@click.option("--for", "objective", metavar="OBJECTIVE", help="Only estimators that fit it.")
+@click.option(
+    "--for",
+    "objective",
+    metavar="OBJECTIVE",
+    help="Only estimators that fit it, or a kind of latents such as categorical.",
+)
 @click.option("--settings", is_flag=True, help="Show what each takes, and what it does.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def list_(kind: str, objective: str | None, settings: bool, as_json: bool) -> None:
@@ -46,7 +51,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
             continue
         table.add_row(
             row["name"],
-            ", ".join(row["families"]) if row["families"] is not None else "any",
+            latents(row),
             _unbiased(row),
             _evaluations(row),
             ", ".join(row["needs"]) or "-",
@@ -59,6 +64,16 @@ def _table(rows: list[dict[str, Any]]) -> None:
         console.print(table)
     for line in captured.get().splitlines():
         click.echo(line.rstrip())
+
+
+def latents(row: dict[str, Any]) -> str:
+    """Return what latents an estimator works on, ``any`` for all of them."""
+    from benchbed.catalogue.listing import YARDSTICKS
+
+    found = [kind for kind in row["families"] if kind != "normal particles"]
+    if "normal particles" in row["families"] and "particles" not in found:
+        found.append("normal particles")
+    return "any" if len(found) == len(YARDSTICKS) - 1 else ", ".join(found)
 
 
 def _unbiased(row: dict[str, Any]) -> str:

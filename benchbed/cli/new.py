@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keyword
+from importlib.util import find_spec
 from pathlib import Path
 
 import rich_click as click
@@ -22,6 +23,11 @@ def new(kind: str, name: str, into: str) -> None:
         raise BadArgument(
             f"'{name}' cannot name an {kind}: it becomes a function and a file; "
             "write it in small letters, digits and _, such as my_estimator"
+        )
+    if name.startswith("test_") or find_spec(name) is not None:
+        raise BadArgument(
+            f"'{name}' cannot name an {kind}: {name}.py would hide a module of that name, or be "
+            f"taken for a test; choose another, such as my_{name}"
         )
     from benchbed.catalogue.estimators import ESTIMATORS
 

@@ -34,6 +34,7 @@ PITCH = 0.158  # inches from row to row
 LABELS, PANEL, BETWEEN, SIDE = 2.45, 2.2, 0.38, 0.12
 HEAD, FOOT, TALLEST = 0.45, 0.55, 9.5
 
+NEARLY_NOTHING = 1e-12
 _WORDS = {"failed": "failed", "nonfinite": "not finite"}
 
 Group = tuple[str, list[tuple[int, float]]]  # estimator, [(samples, place in rows from the top)]
@@ -137,6 +138,7 @@ def _fill(
 ) -> None:
     shown = [reading(row, metric, f"{metric}_drawn") for _, row in part.iterrows()]
     exact = part[f"exact_{metric}"].where(part[f"{metric}_drawn"] == VALUE)
+    exact = exact.where(exact > NEARLY_NOTHING)  # what double precision leaves of a 0
     log_axis(axes, "x", [*shown, *exact], start=0.14)
     axes.set_xlabel("bias / |∇|" if metric == "bias" else "variance of one estimate")
     places: dict[tuple[str, int], float] = {
