@@ -26,7 +26,7 @@ test: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
-# A quarter of an hour on 2 cores; stopped, it goes on where it was. Writes results/proof/.
+# Some twenty minutes on 2 cores; stopped, it goes on where it was. Writes results/proof/.
 prove: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -m prove -q
 	$(BIN)/python -m pytest --ignore tests/benchmarks -m prove -rP
