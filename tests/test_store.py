@@ -48,7 +48,7 @@ def record(cell: str = "c0", size: int = 3, **changes: object) -> Record:
         exact=Exact(NUMBERS.normal(size=size), NUMBERS.random(size)),
         provenance="abc",
     )
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)
 
 
 @pytest.fixture
@@ -60,8 +60,7 @@ def store(tmp_path: Path) -> Results:
 
 def same_bits(a: object, b: object) -> bool:
     return all(
-        getattr(a, name).tobytes() == getattr(b, name).tobytes()
-        for name in a.__dataclass_fields__  # type: ignore[attr-defined]
+        getattr(a, name).tobytes() == getattr(b, name).tobytes() for name in a.__dataclass_fields__
     )
 
 
