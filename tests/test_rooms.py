@@ -34,6 +34,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("measurement",),
     ("store",),
     ("analysis",),
+    ("facts", "verification"),
     ("sweep",),
     ("report",),
     ("api", "testing"),

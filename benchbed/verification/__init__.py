@@ -1,0 +1,1 @@
+"""Objectives held against their own definition."""
