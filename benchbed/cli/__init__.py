@@ -22,6 +22,7 @@ from benchbed.cli.report import report
 from benchbed.cli.run import run
 from benchbed.cli.status import status
 from benchbed.cli.table import table
+from benchbed.cli.verify import verify
 from benchbed.errors import BenchbedError, ExitCode
 
 CODES = "; ".join(f"{code.value} {code.name.lower()}" for code in ExitCode)
@@ -37,7 +38,7 @@ def cli() -> None:
 
 
 cli.context_class = Context
-for _verb in (run, status, table, report, list_, cite, new, env):
+for _verb in (run, status, table, report, list_, verify, cite, new, env):
     _verb.context_class = Context
     cli.add_command(_verb)
 

@@ -1,0 +1,47 @@
+"""One comparison, and the two points at which an objective is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from benchbed.contracts import Objective
+from benchbed.rng import Noise
+
+EXACT = 1e-6  # of the length of what is compared
+MOST_STATES = 2**16  # summed a second time
+SAMPLES = 20_000  # of z, where they cannot all be listed
+FALSE_ALARM = 1e-4  # the chance that what is right fails a comparison with samples
+MOVE = 0.3  # the second point is so many standard normal steps away
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison.
+
+    Attributes:
+        name: what was checked.
+        against: with what it was compared.
+        error: the relative difference, unless ``against`` names a statistic.
+        bound: the largest that passes.
+        advice: what to look at, where it did not pass.
+    """
+
+    name: str
+    against: str
+    error: float
+    bound: float
+    advice: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Say whether the error keeps its bound; a NaN does not."""
+        return self.error <= self.bound
+
+
+def beside(objective: Objective) -> Tensor:
+    """Return the second point, a seeded step away."""
+    noise = Noise(1, "verify", objective.name, dtype=torch.float64)
+    return objective.params + MOVE * noise.normal(*objective.params.shape, 1)[..., 0]

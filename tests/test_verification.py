@@ -1,0 +1,302 @@
+"""Objectives held against their own definition, and every fault that the checks are for."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from benchbed.catalogue import OBJECTIVES, build_objective
+from benchbed.cli import cli
+from benchbed.contracts import Objective
+from benchbed.families import BERNOULLI, NORMAL
+from benchbed.verification import Check, gradient_checks, verify_objective
+from benchbed.verification.quadrature import integrate
+
+POINT = torch.tensor([0.3, -0.5, 1.0], dtype=torch.float64)
+
+
+def right(z, params):
+    del params
+    return (z.sum(-1) - 1.2).square() + z[..., 0]
+
+
+MINE = Objective("mine", BERNOULLI, POINT, right)
+LAW = Objective(  # with a direct term and a closed form
+    "law",
+    NORMAL,
+    torch.tensor([[0.4], [-0.3]], dtype=torch.float64),
+    lambda z, params: (z * params[..., 0, :]).sum(-1),
+    value=lambda params: params[0, 0].square(),
+    gradient=lambda params: torch.stack((2 * params[0], 0 * params[1])),
+    direct=True,
+)
+
+
+def failed(objective: Objective) -> dict[str, str]:
+    """Return the advice of the checks that fail, by name."""
+    found: dict[str, str] = {}
+    for check in verify_objective(objective):
+        if not check.passed:
+            found[check.name] = found.get(check.name, "") + check.advice
+    return found
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_passes(name):
+    checks = verify_objective(build_objective(name))
+    assert [check for check in checks if not check.passed] == []
+    assert {check.name for check in checks} >= {"cost", "score", "exact gradient"}
+
+
+@pytest.mark.parametrize("objective", [MINE, LAW], ids=["mine", "law"])
+def test_sound_ones_of_your_own_pass(objective):
+    checks = verify_objective(objective)
+    assert failed(objective) == {}
+    assert len(checks) >= 9
+    assert all(check.advice for check in checks if check.bound and check.name != "direct term")
+
+
+calls = 0
+
+
+def forgetful(z, params):
+    global calls
+    calls += 1
+    return right(z, params) + calls
+
+
+def undefined(z, params):
+    return right(z, params) + torch.where(z[..., 0] > 0.5, math.nan, 0.0)
+
+
+def blind(z, params):
+    """Autograd sees half of the slope."""
+    return right(z, params) + (z.detach()[..., 1] * 2)
+
+
+FAULTS: list[tuple[str, Objective, str, str]] = [
+    ("keeps state", replace(MINE, cost=forgetful), "cost", "draw random numbers or keep state"),
+    ("is NaN", replace(MINE, cost=undefined), "cost", "NaN or infinite"),
+    (
+        "mixes draws",
+        replace(MINE, cost=lambda z, p: right(z, p) - right(z, p).mean()),
+        "cost of each draw",
+        "mixes draws or samples",
+    ),
+    (
+        "mixes items",
+        replace(
+            MINE,
+            params=POINT.expand(2, 3),
+            cost=lambda z, p: right(z, p) * right(z, p).sum(-1, keepdim=True),
+        ),
+        "cost of each item",
+        "mixes items",
+    ),
+    (
+        "hides params",
+        replace(MINE, cost=lambda z, p: right(z, p) * p[..., 0].sigmoid()),
+        "direct term",
+        "write direct=True",
+    ),
+    (
+        "hides params from autograd",
+        replace(MINE, cost=lambda z, p: right(z, p) * p.detach()[..., 0], direct=True),
+        "direct term",
+        "autograd cannot follow",
+    ),
+    (
+        "params of every draw",
+        replace(LAW, cost=lambda z, p: (z * p[0]).sum(-1) if p.ndim == 2 else z.sum(-1)),
+        "cost at params of every draw",
+        "index them from the right",
+    ),
+    (
+        "float32",
+        replace(MINE, cost=lambda z, p: (right(z, p) + 1e7) - 1e7),
+        "cost in float32",
+        "loses digits",
+    ),
+    (
+        "float64 always",
+        replace(MINE, cost=lambda z, p: right(z, p).double()),
+        "cost in float32",
+        "returns torch.float64",
+    ),
+    ("slope", replace(MINE, cost=blind), "slope dJ/dz", "write differentiable=False"),
+    (
+        "score",
+        replace(MINE, family=replace(BERNOULLI, score=lambda _, z: z - 0.5)),
+        "score",
+        "not d log_prob / d params",
+    ),
+    (
+        "samples",
+        replace(
+            MINE,
+            family=replace(
+                BERNOULLI, sample=lambda p, n, s, noise: BERNOULLI.sample(p + 0.2, n, s, noise)
+            ),
+        ),
+        "samples",
+        "does not follow family.log_prob",
+    ),
+    (
+        "list of z",
+        replace(MINE, family=replace(BERNOULLI, states=lambda p: 2 ** p.shape[-1] - 1)),
+        "total probability",
+        "not all of them",
+    ),
+    (
+        "value",
+        replace(MINE, value=lambda p: 1.001 * MINE.exact_value(p)),
+        "exact value",
+        "not E[cost]",
+    ),
+    (
+        "gradient",
+        replace(MINE, gradient=lambda p: 1.00001 * MINE.exact_gradient(p)),
+        "exact gradient",
+        "not the derivative",
+    ),
+    (
+        "normal value",
+        replace(LAW, value=lambda p: p[0, 0].square() + 1e-4),
+        "exact value",
+        "not E[cost]",
+    ),
+    (
+        "normal gradient without its direct term",
+        replace(LAW, gradient=lambda p: torch.stack((p[0], 0 * p[1]))),
+        "exact gradient",
+        "is the direct term in it?",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault[0].replace(" ", "-"))
+def test_each_fault_is_seen_and_named(fault):
+    _, objective, name, advice = fault
+    found = failed(objective)
+    assert name in found
+    assert advice in found[name]
+    assert "\n" not in found[name]
+
+
+def test_a_value_that_can_only_be_sampled_is_sampled():
+    """Nine normal variables are too many for a product rule."""
+    nine = build_objective("normal_quadratic", dimensions=9)
+    (first, *_) = gradient_checks(nine)
+    assert "samples" in first.against
+    assert first.passed
+    wrong = replace(nine, value=lambda p: 1.02 * nine.exact_value(p))
+    assert "exact value" in failed(wrong)
+
+
+def test_a_cost_that_cannot_be_called_is_the_only_check():
+    (only,) = verify_objective(replace(MINE, cost=lambda z, _: z))
+    assert not only.passed
+    assert "returned [5, 3, 3]" in only.advice
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("normal_exponential", {"dimensions": 2}),
+        ("gamma_quadratic", {"dimensions": 2}),
+        ("beta_quadratic", {}),
+        ("dirichlet_quadratic", {}),
+        ("poisson_quadratic", {}),
+        ("iwae", {"latents": "normal", "items": 3}),
+    ],
+)
+def test_quadrature_is_not_the_closed_form(name, settings):
+    """It knows the cost and the law only, so a wrong cost moves it and a right one meets it."""
+    objective = build_objective(name, **settings)
+    bare = replace(objective, value=None, gradient=None)
+    found = integrate(bare, bare.params)
+    torch.testing.assert_close(found, objective.exact_value(), rtol=1e-9, atol=0)
+    moved = integrate(replace(bare, cost=lambda z, p: 1.001 * bare.cost(z, p)), bare.params)
+    assert abs(float(moved / found) - 1.001) < 1e-9
+
+
+FILE = """
+import benchbed, torch
+from benchbed.families import BERNOULLI
+
+
+def mine(dimensions: int = 3, forget: bool = False):
+    def cost(z, params):
+        return (z.sum(-1) - 1.2).square() * params[..., 0].sigmoid()
+
+    point = torch.linspace(-1, 1, dimensions)
+    return benchbed.Objective("mine", BERNOULLI, point, cost, direct=not forget)
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> str:
+    path = tmp_path / "own.py"
+    path.write_text(FILE)
+    return f"{path}:mine"
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    done = CliRunner().invoke(cli, ["verify", "objective", *arguments])
+    return done.exit_code, done.output
+
+
+class TestCommand:
+    def test_an_objective_in_a_file_passes(self, file):
+        code, said = run(file)
+        assert code == 0
+        assert said.rstrip().endswith("all checks passed")
+        code, said = run(file, "--set", "dimensions=5")
+        assert code == 0
+
+    def test_its_fault_is_one_line_and_exit_code_1(self, file):
+        code, said = run(file, "-s", "forget=true")
+        assert code == 1
+        assert "direct term: the cost depends on params: write direct=True" in said
+
+    def test_json(self, file):
+        code, said = run(file, "--json", "-s", "forget=true")
+        assert code == 1
+        rows = json.loads(said)
+        assert {row["check"] for row in rows if not row["passed"]} >= {"direct term"}
+        assert set(rows[0]) == {
+            *("objective", "check", "against", "error", "bound", "passed", "advice"),
+        }
+
+    def test_the_table_of_all_objectives(self):
+        code, said = run()
+        assert code == 0
+        assert all(name in said for name in OBJECTIVES)
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            (["quadratik"], "did you mean 'quadratic'"),
+            (["quadratic", "-s", "dimensions"], "--set takes KEY=VALUE"),
+            (["quadratic", "-s", "dimension=3"], "did you mean 'dimensions'"),
+            (["-s", "dimensions=3"], "--set needs the NAME"),
+            (["nowhere.py:mine"], "there is no file"),
+        ],
+    )
+    def test_mistakes_are_one_line(self, arguments, message):
+        done = CliRunner().invoke(cli, ["verify", "objective", *arguments])
+        assert done.exit_code != 0
+        assert message in str(done.exception)
+        assert "\n" not in str(done.exception)
+
+
+def test_a_nan_is_no_pass():
+    assert Check("a", "b", 0.5, 1.0).passed
+    assert not Check("a", "b", 2.0, 1.0).passed
+    assert not Check("a", "b", math.nan, 1.0).passed
