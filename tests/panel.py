@@ -52,6 +52,11 @@ OBJECTIVES: dict[str, dict[str, Any]] = {
         "seed": 2,
     },
     "iwae normal": {"name": "iwae", "latents": "normal", "particles": 3, "seed": 4},
+    "elbo": {"name": "elbo"},
+    "snap": {"name": "snap", "dimensions": 2, "categories": 3},
+    "nested": {"name": "nested", "categories": 3, "dimensions": 1},
+    "markov_chain": {"name": "markov_chain", "steps": 3, "categories": 3},
+    "binary_tree": {"name": "binary_tree", "leaves": 3},
 }
 
 ESTIMATORS: dict[str, dict[str, Any]] = {

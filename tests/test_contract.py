@@ -108,6 +108,7 @@ def test_tuning_counts_its_own_calls_of_the_cost(which):
 # One objective of each family.
 FAMILY_POINTS = ["golden_bits", "smooth", "normal_quadratic", "quantized", "gamma_quadratic"]
 FAMILY_POINTS += ["beta_quadratic", "dirichlet_quadratic", "poisson_quadratic"]
+FAMILY_POINTS += ["markov_chain", "binary_tree", "nested", "snap"]
 # On a multi-sample bound only: there the direct term is part of the formula.
 BOUNDS = {name for name in ESTIMATORS if "log_joint" in estimator(name).needs}
 # The derivative of J in params is inside their differences, along random directions.
@@ -115,7 +116,7 @@ ALONG_DIRECTIONS = {"spsa", "evolution_strategies"}
 
 EXTREME = ["golden_bits", "golden_bits cubic", "golden_bits multilinear"]
 EXTREME += ["smooth", "smooth cubic", "smooth multilinear", "table", "polynomial"]
-EXTREME += ["iwae bernoulli", "iwae categorical"]
+EXTREME += ["iwae bernoulli", "iwae categorical", "markov_chain", "binary_tree"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

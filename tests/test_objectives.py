@@ -74,9 +74,121 @@ SETTINGS: dict[str, list[dict[str, Any]]] = {
         {"dimensions": 4, "categories": 3, "extension": "cubic"},
     ],
     "table": [{"dimensions": 1, "categories": 3}, {"dimensions": 3, "categories": 4, "seed": 3}],
+    "elbo": [
+        {},
+        {
+            "form": "dvae",
+            "terms": "total_correlation",
+            "latents": "categorical",
+            "data": 2,
+            "total_correlation": 4.0,
+            "mutual_information": 0.5,
+        },
+        {"form": "maxent", "terms": "sampled", "data": 2, "seed": 1},
+    ],
+    "log_marginal": [{}, {"latents": "bernoulli", "dimensions": 3, "seed": 1}],
+    "expectation_maximization": [{}, {"data": 3, "components": 2, "distance": 2.0, "seed": 1}],
+    "prior_bound": [{}, {"latents": "categorical", "dimensions": 2, "seed": 1}],
+    "rate_distortion": [
+        {},
+        {
+            "multiplier": 3.0,
+            "terms": "exact",
+            "latents": "categorical",
+            "dimensions": 1,
+            "iterations": 2,
+        },
+    ],
+    "adversarial": [
+        {},
+        {"divergence": "wasserstein", "dimensions": 2, "categories": 3},
+        {
+            "divergence": "pearson",
+            "critic": "network",
+            "critic_steps": 20,
+            "categories": 3,
+            "dimensions": 2,
+            "seed": 1,
+        },
+    ],
+    "logistic_regression": [
+        {"examples": 16, "training_steps": 2},
+        {"examples": 5, "terms": "exact", "training_steps": 0, "prior_scale": 2.0},
+    ],
+    "step": [{}, {"dimensions": 2, "scale": 0.3, "seed": 2}],
+    "snap": [
+        {"dimensions": 2, "categories": 3},
+        {"dimensions": 1, "categories": 4, "scale": 0.3, "seed": 2},
+    ],
+    "vector_quantized": [
+        {},
+        {
+            "dimensions": 2,
+            "coordinates": 1,
+            "codes": 4,
+            "commitment": 0.6,
+            "task_codes": "frozen",
+            "seed": 1,
+        },
+    ],
+    "rainforth": [
+        {"particles": 2, "items": 2, "dimensions": 2},
+        {
+            "particles": 3,
+            "gradient": "generative",
+            "items": 2,
+            "dimensions": 2,
+            "perturbation": 0.2,
+        },
+    ],
+    "mixture_prior": [
+        {"items": 2, "dimensions": 1},
+        {"items": 2, "terms": "component", "separation": 2.0, "seed": 1},
+        {"data": "digits", "terms": "exact", "items": 1, "training_steps": 2},
+    ],
+    "vamp_prior": [
+        {"items": 3, "dimensions": 2},
+        {"components": "pseudo", "items": 2, "dimensions": 2, "seed": 1},
+        {"data": "digits", "components": "pseudo", "count": 1, "items": 1, "training_steps": 2},
+    ],
+    "hierarchical_prior": [
+        {"items": 2},
+        {"first": 3, "second": 2, "items": 1, "seed": 1},
+        {"latents": "normal", "items": 2},
+    ],
+    "conditional_prior": [
+        {"items": 2},
+        {"latents": "chain", "items": 2, "categories": 2, "seed": 1},
+    ],
+    "nested": [{"categories": 3, "dimensions": 1}, {"dimensions": 2, "scale": 1.2, "seed": 3}],
+    "compartmentalized": [
+        {"images": 4},
+        {"images": 2, "labelled": 0, "style": 2, "labels": 2, "seed": 1},
+        {"data": "digits", "images": 2, "training_steps": 0},
+    ],
+    "rebar_toy": [{}, {"target": 0.499, "logits": 0.5}],
+    "arm_toy": [{"p0": 0.51, "logits": -0.4}],
+    "shared_logit_toy": [{}, {"logit": -4.0}],
+    "reinmax_toy": [{}],
+    "carms_toy": [{}, {"alpha": 100.0}],
+    "gumbel_rao_toy": [{}],
+    "mohamed_toy": [{}, {"cost": "cosine", "k": 2.0}],
+    "double_cv_toy": [{}],
+    "markov_chain": [
+        {"steps": 3, "categories": 3},
+        {"steps": 4, "categories": 2, "shared": False, "spread": 0.5, "seed": 3},
+    ],
+    "hidden_markov": [
+        {"steps": 3, "categories": 2, "symbols": 3},
+        {"steps": 4, "distance": 2.0, "seed": 1},
+    ],
+    "binary_tree": [{"leaves": 3}, {"leaves": 4, "labels": 1, "spread": 0.5, "seed": 2}],
+    "pcfg": [{"leaves": 3}, {"leaves": 4, "distance": 2.0, "seed": 3}],
 }
 CASES = [(name, settings) for name, several in SETTINGS.items() for settings in several]
-ENDLESS = ("normal", "beta", "dirichlet", "gamma", "poisson")
+ENDLESS = (
+    "normal", "beta", "dirichlet", "gamma", "poisson", "logistic_regression", "rainforth",
+    "nested", "compartmentalized", "reinmax_toy", "mohamed_toy", "double_cv_toy")  # fmt: skip
 FINITE = [
     case for case in CASES if not case[0].startswith(ENDLESS) and case[1].get("latents") != "normal"
 ]
@@ -99,13 +211,16 @@ def off_the_point(objective: Objective) -> Tensor:
     return objective.params + 0.3 * noise.normal(*objective.params.shape)
 
 
-def differences(value: Callable[[Tensor], Tensor], params: Tensor, step: float = 1e-5) -> Tensor:
-    """Return the central-difference gradient of a scalar function."""
+def differences(value: Callable[[Tensor], Tensor], params: Tensor, step: float = 1e-3) -> Tensor:
+    """Return the central-difference gradient of a scalar function, extrapolated once."""
     gradient = torch.empty_like(params)
     for index in itertools.product(*map(range, params.shape)):
-        move = torch.zeros_like(params)
-        move[index] = step
-        gradient[index] = (value(params + move) - value(params - move)) / (2 * step)
+        rates = []
+        for size in (step, step / 2):
+            move = torch.zeros_like(params)
+            move[index] = size
+            rates.append((value(params + move) - value(params - move)) / (2 * size))
+        gradient[index] = (4 * rates[1] - rates[0]) / 3
     return gradient
 
 

@@ -16,10 +16,12 @@ from benchbed import __version__
 from benchbed.cli.cite import cite
 from benchbed.cli.context import Context
 from benchbed.cli.env import env
+from benchbed.cli.facts import facts
 from benchbed.cli.list import list_
 from benchbed.cli.new import new
 from benchbed.cli.report import report
 from benchbed.cli.run import run
+from benchbed.cli.scaling import scaling
 from benchbed.cli.status import status
 from benchbed.cli.table import table
 from benchbed.cli.verify import verify
@@ -38,7 +40,7 @@ def cli() -> None:
 
 
 cli.context_class = Context
-for _verb in (run, status, table, report, list_, verify, cite, new, env):
+for _verb in (run, status, table, report, list_, verify, scaling, cite, facts, new, env):
     _verb.context_class = Context
     cli.add_command(_verb)
 

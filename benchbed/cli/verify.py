@@ -13,7 +13,7 @@ from click.exceptions import Exit
 from benchbed.cli.context import Context
 from benchbed.errors import BadArgument, ExitCode
 
-WIDTH = 140  # of the table where the output is no terminal
+WIDTH = 160  # of the table where the output is no terminal
 
 
 @click.group()
@@ -49,8 +49,10 @@ def objective(name: str | None, settings: tuple[str, ...], as_json: bool) -> Non
         click.echo(f"{row['objective']}: {row['check']}: {row['advice']}")
     if not as_json:
         worst = f"{len(failed)} of {len(rows)} checks failed" if failed else "all checks passed"
-        objectives = len({row["objective"] for row in rows})
-        click.echo(f"{objectives} objective{'s' * (objectives > 1)}, {len(rows)} checks: {worst}")
+        names = {row["objective"] for row in rows}
+        kinds = len({label.partition(" ")[0] for label in names})
+        said = f"{kinds} objectives at {len(names)} settings, " if name is None else ""
+        click.echo(f"{said}{len(rows)} checks: {worst}")
     if failed:
         raise Exit(int(ExitCode.REGRESSION))
 
@@ -67,15 +69,17 @@ def _all() -> list[dict[str, Any]]:
     from rich.console import Console
     from rich.progress import track
 
-    from benchbed.catalogue import OBJECTIVES, build_objective
-    from benchbed.verification import gradient_checks
+    from benchbed.catalogue import build_objective
+    from benchbed.verification import every_setting, gradient_checks
 
     rows = []
     quiet = not sys.stderr.isatty()
-    for name in track(
-        list(OBJECTIVES), "objectives", console=Console(stderr=True), disable=quiet, transient=True
+    console = Console(stderr=True)
+    for name, settings in track(
+        every_setting(), "objectives", console=console, disable=quiet, transient=True
     ):
-        rows += [_row(name, check) for check in gradient_checks(build_objective(name))]
+        label = " ".join([name, *(f"{key}={value}" for key, value in settings.items())])
+        rows += [_row(label, check) for check in gradient_checks(build_objective(name, **settings))]
     return rows
 
 

@@ -39,7 +39,7 @@ def gumbel_softmax(samples: int = 1, temperature: float = 0.5) -> Estimator:
         slopes=samples,
         unbiased="limit",
         needs=frozenset({"differentiable", "relaxed"}),
-        families=frozenset({"bernoulli", "categorical"}),
+        families=frozenset({"bernoulli", "categorical", "nested"}),
         citation="Jang et al. 2017; Maddison et al. 2017",
         settings={"temperature": temperature},
     )

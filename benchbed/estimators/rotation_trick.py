@@ -13,7 +13,8 @@ holds e^, r then being any unit vector across e^. At e = 0 the gradient is passe
 q = 0 it is 0. Published code adds 1e-6 to norms instead, which makes R neither a rotation nor exact
 where a norm is small. If the code nearest to the origin is not 0, |q| / |e| has no second moment
 for D = 2: the variance is infinite, and no number of draws settles it. D = 1 has no rotations and
-is refused.
+is refused. The arg-max of a noisy input (``snap``) is its nearest code among the K unit vectors, so
+it is rotated just so; with K = 2 the variance is infinite.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def rotation_trick(samples: int = 1) -> Estimator:
         slopes=samples,
         unbiased=False,
         needs=frozenset({"differentiable"}),
-        families=frozenset({"quantized"}),
+        families=frozenset({"quantized", "snap"}),
         citation="Fifty et al. 2025",
     )
 

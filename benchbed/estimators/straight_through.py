@@ -13,6 +13,9 @@ two leave out the factor v, so even their scale is wrong, and they are biased fo
 SNAP(u) = u; its gradient does not sum to 0 over the categories as the true one does. ``clipped``
 makes no sense there (softmax does not change when all logits move) and is refused.
 
+A threshold of a noisy input (``step``) is a bit as well, with v = phi(f / scale) / scale: ``mean``
+is made for it. ``identity`` there, and on the arg-max of one (``snap``), is vq_straight_through.
+
 One evaluation of J, with dJ/dz, a sample.
 """
 
@@ -48,6 +51,8 @@ def straight_through(
     """
     at_least("straight_through", "samples", samples, 1)
     families = check("straight_through", derivative, temperature, ("mean", "identity", "clipped"))
+    if derivative == "mean" and families is not None:
+        families |= {"step"}
 
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         found = objective.evaluate(z, params, slope=True)

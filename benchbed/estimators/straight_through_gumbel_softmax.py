@@ -39,7 +39,7 @@ def straight_through_gumbel_softmax(samples: int = 1, temperature: float = 0.5) 
         slopes=samples,
         unbiased=False,
         needs=frozenset({"differentiable"}),
-        families=frozenset({"bernoulli", "categorical"}),
+        families=frozenset({"bernoulli", "categorical", "nested"}),
         citation="Jang et al. 2017",
         settings={"temperature": temperature},
     )

@@ -25,7 +25,7 @@ class Fact:
         left: one side, a number or an array.
         right: the other side, by another route.
         bound: the largest allowed max |left - right| / max(|left|, |right|).
-        ordered: what the left side must do along its last axis as well.
+        ordered: what the left side must do along its last axis as well, strictly.
         slip: what the notes print there that does not hold, and what does.
     """
 
@@ -49,7 +49,7 @@ class Limit:
         at: the n, rising by a constant factor, far enough for the rate to show.
         left: n -> the value there, a number or an array.
         right: the limit, by another route, never 0.
-        rate: the exponent; the error's fall between every two neighbours in ``at`` must show it.
+        rate: the exponent of max |left(n) - right|; every two neighbours in ``at`` must show it.
         bound: the largest allowed |observed rate - rate|.
     """
 
@@ -72,8 +72,9 @@ class Outcome:
     Attributes:
         left: that side (of a Limit: at the last n).
         right: the other.
-        residual: what ``bound`` bounds.
+        residual: what ``bound`` bounds; NaN where a side is none, or nothing is compared.
         errors: of a Limit, the error at every n; empty for a Fact.
+        rates: of a Limit, the observed exponent between neighbours in ``at``.
         passed: the residual keeps its bound and the order, if any, holds.
     """
 
@@ -81,6 +82,7 @@ class Outcome:
     right: Array
     residual: float
     errors: tuple[float, ...]
+    rates: tuple[float, ...]
     passed: bool
 
 
@@ -89,24 +91,38 @@ def evaluate(fact: Fact | Limit) -> Outcome:
     if isinstance(fact, Limit):
         return _limit(fact)
     left, right = _array(fact.left()), _array(fact.right())
-    scale = max(float(np.abs(left).max()), float(np.abs(right).max()))
-    apart = left.shape != right.shape
-    residual = np.inf if apart else float(np.abs(left - right).max()) / scale if scale else 0.0
-    passed = residual <= fact.bound  # False for a NaN
-    if fact.ordered:
-        steps = np.diff(left, axis=-1) * (1 if fact.ordered == "rising" else -1)
-        passed = passed and bool((steps >= 0).all())
-    return Outcome(left, right, residual, (), passed)
+    residual = _distance(left, right)
+    if residual > 0:
+        residual /= float(max(np.abs(left).max(), np.abs(right).max()))
+    elif not left.any():
+        residual = np.nan  # 0 = 0 says nothing
+    ordered = fact.ordered is None or _is(fact.ordered, left)
+    return Outcome(left, right, residual, (), (), residual <= fact.bound and ordered)
 
 
 def _limit(fact: Limit) -> Outcome:
     right = _array(fact.right())
     values = [_array(fact.left(n)) for n in fact.at]
-    errors = [float(np.abs(value - right).max()) for value in values]
+    errors = [_distance(value, right) for value in values]
     with np.errstate(divide="ignore", invalid="ignore"):
-        observed = -np.diff(np.log(errors)) / np.diff(np.log(fact.at))
-    residual = float(np.abs(observed - fact.rate).max())
-    return Outcome(values[-1], right, residual, tuple(errors), residual <= fact.bound)
+        rates = -np.diff(np.log(errors)) / np.diff(np.log(fact.at))
+    residual = float(np.abs(rates - fact.rate).max())
+    passed = residual <= fact.bound
+    return Outcome(values[-1], right, residual, tuple(errors), tuple(rates.tolist()), passed)
+
+
+def _distance(left: Array, right: Array) -> float:
+    """Return max |left - right|, or NaN where they cannot be compared: then nothing passes."""
+    if left.shape != right.shape or not left.size:
+        return np.nan
+    if not (np.isfinite(left).all() and np.isfinite(right).all()):
+        return np.nan
+    return float(np.abs(left - right).max())
+
+
+def _is(ordered: Literal["rising", "falling"], values: Array) -> bool:
+    steps = np.diff(values, axis=-1) * (1 if ordered == "rising" else -1)
+    return bool(steps.size and (steps > 0).all())
 
 
 def _array(side: ArrayLike) -> Array:

@@ -5,6 +5,9 @@ cost is J = log mean_k w_k, to be raised, not lowered: L_1 is the ELBO, L_K rise
 log p(x). q holds params, so J depends on them directly. The generative model has seeded random
 weights: independent variables with a uniform prior and a logistic likelihood of binary pixels, or
 one standard normal variable with a linear Gaussian likelihood, whose posterior is normal again.
+
+Exact for every K without a tuple being listed: the multisets of discrete particles where they are
+few (_multisets.py), one integral over the law of a single weight elsewhere (_log_mean_exp.py).
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from benchbed.families import BERNOULLI, CATEGORICAL, NORMAL
 from benchbed.families.particles import particles as particles_of
 from benchbed.layout import draws_first, draws_last, linear
 from benchbed.objectives._log_mean_exp import expected_log_mean
+from benchbed.objectives._multisets import expected_over_multisets, few_multisets
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
 
@@ -44,6 +48,8 @@ def iwae(
     seed: int = 0,
 ) -> Objective:
     """Cost log (1/K) sum_k p(x, z_k) / q(z_k), of a small random model, exact for every K.
+
+    To be raised. Rows S26 and S27 of benchbed.facts.coverage.
 
     Args:
         latents: ``bernoulli``, ``categorical`` or ``normal``.
@@ -140,6 +146,8 @@ def _value(
         at = z if base.items(params) else z[:, 0]
         log_q = base.log_prob(params.unsqueeze(-base.params_axes - 1), at)
         log_weight = (log_joint(at) - log_q).reshape(probability.shape)
+        if base.states is not None and few_multisets(probability.shape[-1], count):
+            return expected_over_multisets(probability, log_weight, count).sum()
         laws = zip(probability, log_weight, strict=True)
         return torch.stack([expected_log_mean(*law, count) for law in laws]).sum()
 

@@ -2,7 +2,8 @@
 
 "Monte Carlo Gradient Estimation in Machine Learning", JMLR 21 (arXiv 1906.10652), section 3:
 (x - k)^2, exp(-k x^2), cos(k x), there with mean and scale 1. Gradients are with respect to the
-mean and the LOG-scale.
+mean and the LOG-scale. The cosine at a high frequency is where the claim fails that pathwise
+gradients have less variance than others: row G3 of benchbed.facts.coverage.
 """
 
 from __future__ import annotations

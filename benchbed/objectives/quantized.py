@@ -5,7 +5,8 @@ van den Oord, Vinyals and Kavukcuoglu 2017, "Neural Discrete Representation Lear
 deterministic encoder J(q(f)) is constant between the boundaries of the Voronoi cells: its gradient
 in f is 0 almost everywhere and "bias" means nothing. So the encoder has Gaussian noise,
 x = f + scale * eps, and the objective is the smoothed E[J(q(x))], whose gradient is exact: the mass
-of a cell of a grid codebook is a product of intervals of the normal law.
+of a cell of a grid codebook is a product of intervals of the normal law. Row S4B of
+benchbed.facts.coverage, with vector_quantized, where the codebook is learned.
 """
 
 from __future__ import annotations

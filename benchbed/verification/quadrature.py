@@ -17,30 +17,32 @@ from torch import Tensor
 
 from benchbed.contracts import Family, Objective
 
-MOST_NODES = 2**17  # of one item, all variables crossed
+MOST_NODES = 2**15  # of one item, all variables crossed
 NORMAL_NODES = 721  # of one normal variable, at most
 REACH = 9.0  # standard deviations
 SMOOTH_NODES = 40
 LEAST_NODES = 180  # fewer, over so long a reach, would not be exact to 1e-6
 
 Rule = tuple[Tensor, Tensor]  # z [n, *event] of one item, weight [n]
-
-
-def rule(family: Family, params: Tensor) -> Rule | None:
-    """Return nodes and weights of ONE item's law, or None where none is known or they are many."""
-    found = RULES.get(family.name)
-    return found(family, params) if found else None
+# (family, ONE item's params and mean) -> its rule, None where that takes too many nodes
+Maker = Callable[[Family, Tensor, Tensor], Rule | None]
 
 
 def integrate(objective: Objective, params: Tensor) -> Tensor | None:
     """Return E[J], a float64 scalar, by quadrature, or None where there is no rule for its law."""
     family = objective.family
-    axes = params.shape[params.ndim - family.params_axes :]
-    items = family.items(params)
-    rules = [rule(family, one) for one in params.reshape(-1, *axes)]
-    found = [one for one in rules if one is not None]
-    if len(found) < len(rules):
+    if family.name not in RULES:
         return None
+    items = family.items(params)
+    each = params.reshape(-1, *params.shape[len(items) :])
+    means = family.mean(params)
+    means = means.reshape(-1, *means.shape[len(items) :])
+    found = []
+    for one, mean in zip(each, means, strict=True):
+        rule = RULES[family.name](family, one, mean)
+        if rule is None:
+            return None
+        found.append(rule)
     z = torch.stack([nodes for nodes, _ in found], 1)  # [n, items, *event]
     weight = torch.stack([weights for _, weights in found], 1)
     z = z.reshape(len(z), 1, *items, *z.shape[2:])
@@ -67,27 +69,29 @@ def _standard_normal(variables: int) -> Rule | None:
     return _crossed([(nodes, (-0.5 * nodes.square()).softmax(0))] * variables)
 
 
-def _by_quantile(family: Family, params: Tensor) -> Rule | None:
+def _by_quantile(family: Family, params: Tensor, mean: Tensor) -> Rule | None:
     """Take z, a smooth function of normal numbers, from ``quantile`` of their uniforms."""
+    del mean
     assert family.uniforms is not None
     assert family.quantile is not None
     normal = _standard_normal(math.prod(family.uniforms(params)))
     if normal is None:
         return None
     nodes, weights = normal
-    # Above 1/2 a uniform has lost the digits of its tail: nodes of weight 0 there, or nearly.
-    u = _tensor(stats.norm.cdf(nodes.numpy())).clamp(1e-300, 1 - 2.0**-53)
+    # A float64 uniform ends 8 standard deviations out, where the weights are below 1e-14.
+    u = _tensor(stats.norm.cdf(nodes.numpy())).clamp(2.0**-54, 1 - 2.0**-53)
     return family.quantile(params, u[:, None])[:, 0], weights
 
 
-def _normal(family: Family, params: Tensor) -> Rule | None:
-    del family
+def _normal(family: Family, params: Tensor, mean: Tensor) -> Rule | None:
+    del family, mean
     normal = _standard_normal(params.shape[-1])
     return normal and (params[0] + params[1].exp() * normal[0], normal[1])
 
 
-def _normal_particles(family: Family, params: Tensor) -> Rule | None:
-    count = family.mean(params).shape[0]
+def _normal_particles(family: Family, params: Tensor, mean: Tensor) -> Rule | None:
+    del family
+    count = mean.shape[0]
     normal = _standard_normal(count * params.shape[-1])
     if normal is None:
         return None
@@ -95,7 +99,7 @@ def _normal_particles(family: Family, params: Tensor) -> Rule | None:
     return params[0] + params[1].exp() * nodes, normal[1]
 
 
-def _nested(family: Family, params: Tensor) -> Rule | None:
+def _nested(family: Family, params: Tensor, mean: Tensor) -> Rule | None:
     """Every value of the categorical variable, each with the normal rule of its noises."""
     del family
     categories, width = params.shape
@@ -103,14 +107,14 @@ def _nested(family: Family, params: Tensor) -> Rule | None:
     if normal is None:
         return None
     one_hot = torch.eye(categories, dtype=torch.float64)
-    probs = params[:, 0].softmax(0)
+    probs = mean[:categories]  # all of it at the value of a known z
     nodes, weights = normal
     z = torch.cat((one_hot.repeat_interleave(len(nodes), 0), nodes.repeat(categories, 1)), -1)
     return z, (probs[:, None] * weights).flatten()
 
 
-def _gamma(family: Family, params: Tensor) -> Rule | None:
-    del family
+def _gamma(family: Family, params: Tensor, mean: Tensor) -> Rule | None:
+    del family, mean
     rules = []
     for concentration, rate in params.exp().T.tolist():
         nodes, weights = special.roots_genlaguerre(SMOOTH_NODES, concentration - 1)
@@ -118,14 +122,14 @@ def _gamma(family: Family, params: Tensor) -> Rule | None:
     return _crossed(rules)
 
 
-def _beta(family: Family, params: Tensor) -> Rule | None:
-    del family
+def _beta(family: Family, params: Tensor, mean: Tensor) -> Rule | None:
+    del family, mean
     return _crossed([_beta_rule(first, second) for first, second in params.exp().T.tolist()])
 
 
-def _dirichlet(family: Family, params: Tensor) -> Rule | None:
+def _dirichlet(family: Family, params: Tensor, mean: Tensor) -> Rule | None:
     """A stick of Beta(a_k, a_{k+1} + ...) length is broken off what is left."""
-    del family
+    del family, mean
     rules = [
         _beta_rule(row[k], sum(row[k + 1 :]))
         for row in params.exp().tolist()
@@ -145,8 +149,8 @@ def _beta_rule(first: float, second: float) -> Rule:
     return _tensor((1 + nodes) / 2), _tensor(weights / weights.sum())
 
 
-def _poisson(family: Family, params: Tensor) -> Rule | None:
-    del family
+def _poisson(family: Family, params: Tensor, mean: Tensor) -> Rule | None:
+    del family, mean
     rules = []
     for rate in params.exp().tolist():
         counts = np.arange(math.ceil(rate + 12 * math.sqrt(rate) + 40))  # beyond: below 1e-20
@@ -158,10 +162,12 @@ def _tensor(values: np.typing.ArrayLike) -> Tensor:
     return torch.as_tensor(np.asarray(values, dtype=np.float64))
 
 
-RULES: dict[str, Callable[[Family, Tensor], Rule | None]] = {
+RULES: dict[str, Maker] = {
     "normal": _normal,
     "normal particles": _normal_particles,
-    "gaussian chain": _by_quantile,
+    "normal_mean particles": _by_quantile,
+    "fixed normal_mean particles": _by_quantile,
+    "gaussian_chain": _by_quantile,
     "nested": _nested,
     "gamma": _gamma,
     "beta": _beta,

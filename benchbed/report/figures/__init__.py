@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from benchbed.report.figures import bias_variance, cost, curves, tradeoff
+from benchbed.report.figures import bias_variance, cost, curves, signal_to_noise, tradeoff
 from benchbed.report.figures.sheet import Sheet, inline
 from benchbed.report.figures.style import house_style, looks
 from benchbed.report.readings import of_the_objective, readings
@@ -15,6 +15,7 @@ NAMES = (
     bias_variance.NAME,
     tradeoff.NAME,
     *(along.name for along in curves.ALONG),
+    signal_to_noise.NAME,
     cost.NAME,
 )
 
@@ -35,5 +36,6 @@ def draw_all(frame: pd.DataFrame) -> list[tuple[Sheet, dict[str, bytes]]]:
         sheets = bias_variance.sheets(full, style) + tradeoff.sheets(alike, style)
         for along in curves.ALONG:
             sheets += curves.sheets(alike, style, along)
+        sheets += signal_to_noise.sheets(alike, style)
         sheets += cost.sheets(alike, style)
         return [(sheet, sheet.files()) for sheet in sheets]

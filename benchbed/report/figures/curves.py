@@ -62,6 +62,23 @@ ALONG = (
         "dimensions", "objective.dimensions", "Dimensions", "dimensions", "variance_relative",
         "The variance is over |∇|², as the gradient changes with the dimensions.",
     ),
+    Along(
+        "k", "objective.k", "Parameter of the cost", "k, of the cost", "variance_relative",
+        "The variance is over |∇|², as the gradient changes with k.",
+    ),
+    Along(
+        "scale", "objective.scale", "Scale of the noise", "scale, of the latent noise",
+        "variance_relative", "The variance is over |∇|², as the gradient changes with the scale.",
+    ),
+    Along(
+        "multiplier", "objective.multiplier", "Multiplier of the rate", "multiplier of the rate",
+        "variance_relative", "The variance is over |∇|², as the gradient changes with it.",
+    ),
+    Along(
+        "distance", "objective.distance", "Distance from the posterior",
+        "distance from the posterior", "variance_relative",
+        "The variance is over |∇|², as the gradient changes with the distance.",
+    ),
 )  # fmt: skip
 
 
