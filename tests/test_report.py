@@ -240,6 +240,37 @@ def test_a_temperature_line_has_all_its_dots_and_references(
     assert "exact" not in set(others["estimator"])
 
 
+def test_signal_to_noise_is_drawn_along_particles_with_its_slopes(tmp_path: Path) -> None:
+    bound, records = {"name": "bound", "items": 2}, []
+    for count in (8, 32, 128, 512, 2048):
+        entry, deviation = bound | {"particles": count}, 10 * count**0.5
+        records.append(record(entry, {"name": "mine"}, samples=1, deviation=deviation))
+        records.append(
+            record(entry, {"name": "loud"}, samples=1, deviation=50 / count**0.5, unbiased=False)
+        )
+        weak = {"deviation": 1e4, "bias": -1.0}
+        records.append(record(entry, {"name": "weak"}, samples=1, unbiased="limit", **weak))
+    records += [record({"name": "pair", "particles": count}, {"name": "mine"}) for count in (2, 4)]
+    figures = write_report(store(tmp_path, records), tmp_path / "reports").parent / "figures"
+    drawn = pd.read_csv(figures / "signal_to_noise.csv")
+    assert set(drawn["objective"].str.partition("(")[0]) == {"bound"}  # two values are no line
+    assert len(drawn) == 15
+    mine, loud, weak_rows = (drawn[drawn["estimator"] == x] for x in ("mine", "loud", "weak"))
+    # |(3, 4)| over a deviation of 10 sqrt(2 particles), below the floor from 64 particles on
+    exact = 5 / 10 / np.sqrt(2 * mine["objective.particles"])
+    np.testing.assert_allclose(mine["signal"], exact, rtol=0.1)
+    assert (mine["signal"].iloc[-2:] < 0.5 * mine["snr_floor"].iloc[-2:]).all()
+    assert set(mine["signal_from"]) == {"exact gradient"}
+    for rows, slope in ((mine, -0.5), (loud, 0.5)):
+        low, high = rows["signal_slope_low"].iloc[0], rows["signal_slope_high"].iloc[0]
+        assert abs(rows["signal_slope"].iloc[0] - slope) < 2 * (high - low) < 0.4
+    assert set(loud["signal_from"]) == {"mean of the draws"}
+    assert set(weak_rows["signal_drawn"]) == {LIMIT}
+    assert weak_rows["signal_slope"].isna().all()
+    text = (figures / "signal_to_noise.svg").read_text()
+    assert text.count('<g id="axes_') == 1
+
+
 def test_the_front_is_what_nothing_beats() -> None:
     part = pd.DataFrame(
         {

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -300,3 +303,31 @@ def test_a_nan_is_no_pass():
     assert Check("a", "b", 0.5, 1.0).passed
     assert not Check("a", "b", 2.0, 1.0).passed
     assert not Check("a", "b", math.nan, 1.0).passed
+
+
+class TestSkeleton:
+    """``benchbed new objective``."""
+
+    def test_it_works_as_it_stands_and_its_test_can_fail(self, tmp_path):
+        done = CliRunner().invoke(cli, ["new", "objective", "my_cost", "--into", str(tmp_path)])
+        assert done.exit_code == 0
+        path = tmp_path / "my_cost.py"
+        code, said = run(f"{path}:my_cost", "-s", "dimensions=6")
+        assert code == 0, said
+        assert self._pytest(tmp_path) == 0
+        source = path.read_text()
+        path.write_text(source.replace("- 1).square()", "- 1).square() + params[..., 0]"))
+        path.write_text(path.read_text().replace("        del params", "        params.sum()"))
+        assert self._pytest(tmp_path) == 1
+        assert run(f"{path}:my_cost")[0] == 1
+
+    def _pytest(self, folder: Path) -> int:
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_cost.py"],
+            cwd=folder, capture_output=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        ).returncode  # fmt: skip
+
+    def test_a_name_of_the_catalogue_is_taken(self, tmp_path):
+        done = CliRunner().invoke(cli, ["new", "objective", "elbo", "--into", str(tmp_path)])
+        assert "benchbed has an objective 'elbo' already" in str(done.exception)
+        assert list(tmp_path.iterdir()) == []

@@ -14,11 +14,11 @@ SKELETONS = Path(__file__).resolve().parents[1] / "skeletons"
 
 
 @click.command()
-@click.argument("kind", type=click.Choice(["estimator"]))
+@click.argument("kind", type=click.Choice(["estimator", "objective"]))
 @click.argument("name")
 @click.option("--into", default=".", show_default=True, help="Folder to write to.")
 def new(kind: str, name: str, into: str) -> None:
-    """Write NAME.py, a commented estimator that works, and test_NAME.py, which holds it."""
+    """Write NAME.py, a commented estimator or objective that works, and test_NAME.py for it."""
     if not name.isidentifier() or keyword.iskeyword(name) or name.lower() != name:
         raise BadArgument(
             f"'{name}' cannot name an {kind}: it becomes a function and a file; "
@@ -29,10 +29,11 @@ def new(kind: str, name: str, into: str) -> None:
             f"'{name}' cannot name an {kind}: {name}.py would hide a module of that name, or be "
             f"taken for a test; choose another, such as my_{name}"
         )
-    from benchbed.catalogue.estimators import ESTIMATORS
+    from benchbed.catalogue import ESTIMATORS, OBJECTIVES
 
-    if name in ESTIMATORS:
-        raise BadArgument(f"benchbed has an estimator '{name}' already; choose another name")
+    taken = ESTIMATORS if kind == "estimator" else OBJECTIVES
+    if name in taken:
+        raise BadArgument(f"benchbed has an {kind} '{name}' already; choose another name")
     folder = Path(into)
     written = {
         folder / f"{name}.py": SKELETONS / f"{kind}.txt",
@@ -48,6 +49,9 @@ def new(kind: str, name: str, into: str) -> None:
     except OSError as error:
         raise BadArgument(f"cannot write to {folder}: {error.strerror}; give --into") from None
     module, test = written
-    click.echo(f"{module}: the estimator, {name}, which works as it stands; change its formula")
+    what = "formula" if kind == "estimator" else "cost"
+    click.echo(f"{module}: the {kind}, {name}, which works as it stands; change its {what}")
     click.echo(f"{test}: its test; run: pytest {test}")
+    if kind == "objective":
+        click.echo(f"check it: benchbed verify objective {module}:{name}")
     click.echo(f"in a sweep it is called {module}:{name}; from Python pass it to benchbed.compare")

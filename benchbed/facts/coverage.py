@@ -194,7 +194,7 @@ ROWS: Mapping[str, Row] = {
     "S46": Row(
         "a cost that knows theta by another way than z: the direct term",
         "S section 4, footnote 4",
-        (),
+        ("digits_vae",),
         ("score_function", "exact"),
         ("proof-digits",),
     ),

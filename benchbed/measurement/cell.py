@@ -41,9 +41,11 @@ def chunk_draws(objective: Objective, estimator: Estimator) -> int:
 
     About ``CHUNK_VALUES`` random numbers, which measured fastest: large enough to hide the calls,
     small enough for the cache. Weights behind a Jacobian count as well, and so do the samples of
-    estimators that evaluate J far more often than they draw.
+    estimators that evaluate J far more often than they draw. A z may be larger than params: it has
+    every particle of a bound, every step of a chain.
     """
-    inner = objective.params.numel()
+    event = objective.family.mean(objective.params).numel()
+    inner = max(objective.params.numel(), event)
     values = max(1, inner * estimator.samples)
     together = estimator.at_once or estimator.evaluations_on(objective)
     values = max(values, inner * together // MOST_EVALUATIONS)

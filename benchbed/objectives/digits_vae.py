@@ -3,7 +3,8 @@
 The 1,797 images that ship inside scikit-learn (Alpaydin and Kaynak 1998), binarized. An encoder
 64 -> 16 -> logits and a decoder latents -> 32 -> 64, both tanh; the latent is 8 bits (256 states)
 or 2 variables of 10 categories (100 states), so every image's ELBO and its gradient by ALL encoder
-weights are exact. J = log q(z|x) - log p(z) - log p(x|z) depends on the encoder directly, too.
+weights are exact. J = log q(z|x) - log p(z) - log p(x|z) depends on the encoder directly, too: row
+S46 of benchbed.facts.coverage.
 """
 
 from __future__ import annotations

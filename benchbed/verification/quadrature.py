@@ -20,7 +20,7 @@ from benchbed.contracts import Family, Objective
 MOST_NODES = 2**15  # of one item, all variables crossed
 NORMAL_NODES = 721  # of one normal variable, at most
 REACH = 9.0  # standard deviations
-SMOOTH_NODES = 40
+SMOOTH_NODES = 32
 LEAST_NODES = 180  # fewer, over so long a reach, would not be exact to 1e-6
 
 Rule = tuple[Tensor, Tensor]  # z [n, *event] of one item, weight [n]
