@@ -78,6 +78,13 @@ def test_the_table_promises_what_the_estimators_do():
         assert cells[-1].rstrip(" |") == (row["citation"] or "-"), row["name"]
 
 
+def test_the_table_says_of_objectives_what_they_say():
+    for row in listing("objectives"):
+        summary = row["summary"].replace("|", r"\|")
+        assert f"| `{row['name']}` | {summary} |" in README, row["name"]
+    assert f"{len(OBJECTIVES)} objectives, each with its" in README
+
+
 def test_every_citation_has_its_bibtex():
     for name in ESTIMATORS:
         assert bibtex([build_estimator(name).citation]).count("@") >= (name != "exact"), name

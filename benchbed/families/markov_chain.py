@@ -46,12 +46,11 @@ def unpack(params: Tensor, states: tuple[int, ...], shared: bool) -> Parts:
     if shared:
         table = torch.unflatten(params[..., first:], -1, (first, first)) if steps > 1 else params
         return Parts(params[..., :first], (table,) * (steps - 1))
-    moves, at = [], first
-    for here, there in itertools.pairwise(states):
-        flat = params[..., at : at + here * there]
-        moves.append(torch.unflatten(flat, -1, (here, there)))
-        at += here * there
-    return Parts(params[..., :first], tuple(moves))
+    pairs = list(itertools.pairwise(states))
+    # One split, whose derivative is one concatenation: T slices would each fill all n with zeros.
+    flat = torch.split(params, [first, *(here * there for here, there in pairs)], -1)
+    moves = (torch.unflatten(x, -1, pair) for x, pair in zip(flat[1:], pairs, strict=True))
+    return Parts(flat[0], tuple(moves))
 
 
 def marginals(parts: Parts) -> list[Tensor]:
