@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 
 import torch
 from torch import Tensor
@@ -36,7 +37,7 @@ def marginalize(objective: Objective, params: Tensor) -> tuple[Tensor, Tensor]:
         )
     if family.states(params) > MOST_STATES:
         raise BadArgument(
-            f"{objective.name} has {family.states(params):,} states, more than the "
+            f"{objective.name} has {written(family.states(params))} states, more than the "
             f"{MOST_STATES:,} that can be enumerated; use fewer dimensions or categories"
         )
     point = params.detach().double().requires_grad_()
@@ -49,6 +50,11 @@ def marginalize(objective: Objective, params: Tensor) -> tuple[Tensor, Tensor]:
         gradient += torch.autograd.grad(part, point)[0]
         value += part.detach()
     return value, gradient
+
+
+def written(count: int) -> str:
+    """Return a count as a person reads it: 4,194,304, and above 10^15 as 1.6e+60."""
+    return f"{count:,}" if count <= 10**15 else f"{Decimal(count):.1e}"
 
 
 def tuples(family: Family, params: Tensor, together: int) -> Iterator[Tensor]:

@@ -24,7 +24,10 @@ from benchbed.sweep.run import run_sweep
 from benchbed.sweep.spec_file import read_spec
 
 ROOT = Path(__file__).resolve().parents[1]
-SPECS = ("proof-bits", "proof-categories", "proof-laws", "proof-bounds", "proof-digits")
+SPECS = (
+    *("proof-bits", "proof-categories", "proof-laws", "proof-bounds", "proof-structures"),
+    *("proof-models", "proof-digits"),
+)
 FRESH_SEED = 1_000
 
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbed.contracts import Family
-from benchbed.enumeration import CHUNK
+from benchbed.enumeration import CHUNK, written
 from benchbed.errors import BadArgument
 from benchbed.layout import compact, draws_first, draws_last
 from benchbed.rng import Noise
@@ -93,7 +93,7 @@ def _listed(family: Family, params: Tensor) -> Law:
     listing, count = family.enumerate, family.states(params)
     if count > MOST_LISTED:
         raise BadArgument(
-            f"{family.name} latents have {count:,} joint outcomes and no factors are known, so at "
+            f"{family.name} latents have {written(count)} joint outcomes and no factors are known, so at "
             f"most {MOST_LISTED:,} can be listed; use fewer dimensions or categories"
         )
     items = family.items(params)

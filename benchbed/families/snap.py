@@ -39,6 +39,11 @@ def log_masses(scale: float, params: Tensor) -> Tensor:
     return exponent.logsumexp(-1) + math.log(width / math.sqrt(2 * math.pi))
 
 
+def integrand_size(categories: int) -> int:
+    """Return how many numbers the integrals of one variable's masses take."""
+    return categories * (categories - 1) * (2 * _rule(categories)[1] + 1)
+
+
 def scores(scale: float, params: Tensor) -> Tensor:
     """Return d log P(k) / d f_j of every variable, [*params.shape, K], rows k, in float64."""
     at, exponent, _ = _integrand(scale, params)
@@ -122,12 +127,17 @@ def _integrand(scale: float, params: Tensor) -> tuple[Tensor, Tensor, float]:
     categories = f.shape[-1]
     others = f[..., _others(categories, f.device)]  # [..., d, K, K - 1]
     a = (f.unsqueeze(-1) - others) / scale
-    width = SHARPEST / math.sqrt(categories)
-    reach = math.ceil(REACH / width)
+    width, reach = _rule(categories)
     grid = width * torch.arange(-reach, reach + 1, dtype=torch.float64, device=f.device)
     u = _mode(a.detach())[..., None] + grid  # [..., d, K, nodes]
     at = a[..., None] + u.unsqueeze(-2)
     return at, torch.special.log_ndtr(at).sum(-2) - 0.5 * u.square(), width
+
+
+def _rule(categories: int) -> tuple[float, int]:
+    """Return the step of the trapezoid rule and the number of steps to either side."""
+    width = SHARPEST / math.sqrt(categories)
+    return width, math.ceil(REACH / width)
 
 
 def _mode(a: Tensor) -> Tensor:

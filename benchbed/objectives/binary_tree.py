@@ -18,6 +18,7 @@ from benchbed.errors import BadArgument
 from benchbed.families.binary_tree import binary_tree as tree_family
 from benchbed.families.binary_tree import expectations, size, statistics
 from benchbed.layout import linear
+from benchbed.objectives._affordable import affordable_tree
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
 
@@ -43,6 +44,7 @@ def binary_tree(leaves: int = 6, labels: int = 2, spread: float = 1.0, seed: int
     at_least(NAME, "seed", seed, 0)
     if leaves == 2 and labels == 1:
         raise BadArgument(f"{NAME} of 2 leaves with 1 label has one tree alone; use 3 leaves")
+    affordable_tree(NAME, leaves, labels)
     spread = finite_number(NAME, "spread", spread)
     noise = Noise(seed, NAME, dtype=torch.float64)
     count = size(leaves, labels)

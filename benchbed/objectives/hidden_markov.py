@@ -21,6 +21,7 @@ from benchbed.errors import BadArgument
 from benchbed.families.markov_chain import markov_chain as chain_family
 from benchbed.families.markov_chain import unpack
 from benchbed.objectives._additive_chain import additive, expectation
+from benchbed.objectives._affordable import affordable, affordable_chain
 from benchbed.objectives._at_the_posterior import zero_at
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
@@ -96,6 +97,8 @@ def hidden_markov(
     at_least(NAME, "seed", seed, 0)
     if not 0 <= distance < math.inf:
         raise BadArgument(f"{NAME} needs a distance >= 0, got {distance}; 0 is the posterior")
+    affordable_chain(NAME, steps, categories)
+    affordable(NAME, categories * symbols, "use fewer categories or symbols")
     states = (categories,) * steps
     family = chain_family(states)
     given = model(steps, categories, symbols, seed)

@@ -15,6 +15,7 @@ from benchbed.contracts import Objective
 from benchbed.families.markov_chain import markov_chain as chain_family
 from benchbed.families.markov_chain import size, unpack
 from benchbed.objectives._additive_chain import additive, expectation
+from benchbed.objectives._affordable import affordable_chain
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
 
@@ -42,6 +43,7 @@ def markov_chain(
     at_least(NAME, "categories", categories, 2)
     at_least(NAME, "seed", seed, 0)
     flag(NAME, "shared", shared)
+    affordable_chain(NAME, steps, categories)
     spread = finite_number(NAME, "spread", spread)
     states = (categories,) * steps
     noise = Noise(seed, NAME, dtype=torch.float64)

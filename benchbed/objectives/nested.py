@@ -24,6 +24,7 @@ from benchbed.errors import BadArgument
 from benchbed.families.nested import inner
 from benchbed.families.nested import nested as nested_family
 from benchbed.layout import draws_first, draws_last
+from benchbed.objectives._affordable import affordable
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
 
@@ -72,6 +73,7 @@ def nested(
     at_least("nested", "categories", categories, 2)
     at_least("nested", "dimensions", dimensions, 1)
     at_least("nested", "seed", seed, 0)
+    affordable("nested", categories * dimensions * NODES, "use fewer categories or dimensions")
     if not 0.01 <= finite_number("nested", "scale", scale) <= 2:
         raise BadArgument(
             f"nested needs a scale from 0.01 to 2, got {scale}; beyond 2 sums of {NODES} nodes are "

@@ -22,6 +22,7 @@ from benchbed.errors import BadArgument
 from benchbed.families.binary_tree import binary_tree as tree_family
 from benchbed.families.binary_tree import expectations, log_partition, statistics, unpack
 from benchbed.layout import draws_first, draws_last
+from benchbed.objectives._affordable import affordable, affordable_tree
 from benchbed.objectives._at_the_posterior import zero_at
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
@@ -96,6 +97,8 @@ def pcfg(
         raise BadArgument(f"{NAME} of 2 leaves with 1 label has one tree alone; use 3 leaves")
     if not 0 <= distance < math.inf:
         raise BadArgument(f"{NAME} needs a distance >= 0, got {distance}; 0 is the posterior")
+    affordable_tree(NAME, leaves, labels)
+    affordable(NAME, labels * symbols, "use fewer labels or symbols")
     closest = posterior(model(leaves, labels, symbols, seed))
     away = Noise(seed, NAME, "away", dtype=torch.float64).normal(len(closest))
 

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Objective
-from benchbed.families.snap import log_masses
+from benchbed.families.snap import integrand_size, log_masses
 from benchbed.families.snap import snap as snap_family
+from benchbed.objectives._affordable import affordable
 from benchbed.objectives._coupled_blocks import coupled_cost
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
@@ -36,6 +37,8 @@ def snap(dimensions: int = 3, categories: int = 4, scale: float = 0.5, seed: int
     at_least("snap", "dimensions", dimensions, 1)
     at_least("snap", "categories", categories, 2)
     at_least("snap", "seed", seed, 0)
+    largest = max(dimensions * integrand_size(categories), (dimensions * categories) ** 2)
+    affordable("snap", largest, "use fewer categories or dimensions")
     family = snap_family(scale)
     noise = Noise(seed, "snap", dtype=torch.float64)
     params = 0.5 * noise.normal(dimensions, categories).contiguous()

@@ -16,6 +16,7 @@ from torch import Tensor
 from benchbed.arguments import at_least
 from benchbed.contracts import Objective
 from benchbed.families.step import step as step_family
+from benchbed.objectives._affordable import affordable
 from benchbed.objectives._coupled_blocks import coupled_cost
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
@@ -32,6 +33,7 @@ def step(dimensions: int = 4, scale: float = 0.5, seed: int = 0) -> Objective:
     """
     at_least("step", "dimensions", dimensions, 1)
     at_least("step", "seed", seed, 0)
+    affordable("step", dimensions**2, "use 4,096 dimensions or fewer")
     family = step_family(scale)
     noise = Noise(seed, "step", dtype=torch.float64)
     params = 0.5 * noise.normal(dimensions).contiguous()

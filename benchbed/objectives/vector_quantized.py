@@ -36,6 +36,7 @@ from benchbed.arguments import at_least, finite_number
 from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families.learned_codebook import learned_codebook, log_masses, split
+from benchbed.objectives._affordable import affordable
 from benchbed.objectives._coupled_blocks import coupled_cost
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
@@ -77,9 +78,11 @@ def vector_quantized(
         raise BadArgument(
             f"vector_quantized needs task_codes: learned or frozen, got {task_codes!r}"
         )
+    size = dimensions * coordinates
+    advice = "use fewer codes, coordinates or dimensions"
+    affordable("vector_quantized", size * max(size, codes**2), advice)
     family = learned_codebook(dimensions, coordinates, codes, scale)
     noise = Noise(seed, "vector_quantized", dtype=torch.float64)
-    size = dimensions * coordinates
     gap = 2 / (codes - 1)
     jitter = gap * (noise.uniform(coordinates, codes) - 0.5) / 2  # neighbours keep half a gap
     frozen_codes = torch.linspace(-1, 1, codes, dtype=torch.float64) + jitter

@@ -75,6 +75,11 @@ ALONG = (
         "variance_relative", "The variance is over |∇|², as the gradient changes with it.",
     ),
     Along(
+        "fit", "objective.fit", "From the prior to the posterior",
+        "fit: 0 the prior, 1 the product nearest the posterior", "variance_relative",
+        "The variance is over |∇|², as the gradient changes with the fit.",
+    ),
+    Along(
         "distance", "objective.distance", "Distance from the posterior",
         "distance from the posterior", "variance_relative",
         "The variance is over |∇|², as the gradient changes with the distance.",
@@ -125,7 +130,7 @@ def _sheet(
 ) -> Sheet:
     titles = list(dict.fromkeys(part["panel"]))
     others = references(everything) if along.name == "temperature" else everything.iloc[:0]
-    styles = _styles(part)
+    styles = _styles(part, looks)
     names = dict.fromkeys([*styles.index, *others["line"]])
     owners = pd.concat([part, others]).drop_duplicates("line").set_index("line")["estimator_name"]
     handles: list[Artist] = [
@@ -154,10 +159,11 @@ def _sheet(
     return Sheet(name, along.title, caption, figure, drawn[list(dict.fromkeys(columns))])
 
 
-def _styles(part: pd.DataFrame) -> pd.Series:
-    """Give each line a style: estimators of one name share colour and marker, not the style."""
+def _styles(part: pd.DataFrame, looks: Mapping[str, Look]) -> pd.Series:
+    """Give each line a style: lines of one colour, whoever's they are, do not share it."""
     lines = part.drop_duplicates("line")
-    rank = lines.groupby("estimator_name").cumcount() % len(LINES)
+    colours = [str(looks[name].colour) for name in lines["estimator_name"]]
+    rank = lines.groupby(colours).cumcount() % len(LINES)
     return pd.Series([LINES[i] for i in rank], index=lines["line"], dtype=object)
 
 
