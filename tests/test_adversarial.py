@@ -417,6 +417,12 @@ def test_at_the_population(kind):
         ({"distance": math.nan}, "distance: a finite number"),
         ({"categories": 8, "dimensions": 5}, "32,768 are more than 4,096; use fewer categories"),
         ({"divergence": "wasserstein", "categories": 129}, "129 are more than 128"),
+        ({"critic": "network", "hidden": 10**9}, "use fewer hidden units"),
+        ({"categories": 10, "dimensions": 10**7}, "10^10,000,000 are more than 4,096"),
+        ({"divergence": "kl", "distance": 1e3}, "beyond the numbers of float32 at this point"),
+        ({"divergence": "pearson", "distance": 1e3}, "beyond the numbers of float32"),
+        ({"divergence": "pearson", "distance": 30.0}, "such as a smaller distance"),
+        ({"divergence": "squared_hellinger", "distance": 1e3}, "beyond the numbers of float32"),
         ({"divergence": "wasserstein", "distance": 0.0}, "no gradient at this point"),
     ],
 )

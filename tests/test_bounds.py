@@ -33,7 +33,12 @@ from benchbed.objectives._discrete_model import PIXELS, discrete_model, encoder_
 from benchbed.objectives._elbo_terms import bound
 from benchbed.objectives.elbo import FORMS, SPLIT, terms_of
 from benchbed.objectives.expectation_maximization import Mixture, likelihood_trace, maximized
-from benchbed.objectives.rate_distortion import alternated, curve, rate_and_distortion
+from benchbed.objectives.rate_distortion import (
+    alternated,
+    curve,
+    rate_and_distortion,
+    rate_distortion,
+)
 from benchbed.rng import Noise
 
 BITS = {"latents": "bernoulli", "data": 2, "dimensions": 2, "categories": 2, "seed": 3}
@@ -83,6 +88,9 @@ class TestElbo:
         at_the_point = five_forms(listed(**toy), problem.params.numpy())[0]
         risen = float(problem.exact_value(params) - problem.exact_value())
         assert risen == pytest.approx(expected - at_the_point, rel=1e-9)
+        reading = build_objective("elbo", terms="sampled", **toy)
+        assert torch.equal(reading.params, problem.params)
+        assert float(reading.exact_value(params)) == pytest.approx(expected, rel=1e-12)
         if terms == "sampled":
             assert float(problem.exact_value(params)) == pytest.approx(expected, rel=1e-12)
         if terms == "all":
@@ -293,6 +301,14 @@ class TestExpectationMaximization:
         assert gap(trace, by_hand) < 1e-12
         assert float(end.mixing.sum()) == pytest.approx(1, rel=1e-12)
 
+    def test_a_component_that_takes_no_image_is_left_out(self):
+        x, start = mixture_of(0)
+        one = Mixture(torch.tensor([0.6, 0.4, 0.0]).double(), start.means)
+        two = Mixture(one.mixing[:2], start.means[:2])
+        trace, end = likelihood_trace(x, one, 10)
+        assert gap(trace, likelihood_trace(x, two, 10)[0]) < 1e-14
+        assert torch.isfinite(end.means).all()
+
     def test_a_wrong_m_step_lets_it_fall(self):
         def mislabelled(x: Tensor, responsibilities: Tensor) -> Mixture:
             """Give each component its neighbour's share."""
@@ -398,7 +414,13 @@ class TestRateDistortion:
         ("rate_distortion", {"multiplier": -1.0}, "multiplier >= 0, got -1.0"),
         ("rate_distortion", {"multiplier": 0.0, "iterations": 3}, "use iterations: 0"),
         ("rate_distortion", {"iterations": -1}, "whole iterations >= 0, got -1"),
-        ("rate_distortion", {"terms": "kl"}, "no term 'kl'"),
+        ("rate_distortion", {"terms": "kl"}, "sampled, exact, all, reconstruction, mutual_inf"),
+        ("rate_distortion", {"terms": "rate"}, "mutual_information, got 'rate'"),
+        ("elbo", {"data": 10**9}, "more than 20,000,000; use less data"),
+        ("elbo", {"dimensions": 10**7}, "2^10,000,000 are more than 4,096"),
+        ("elbo", {"distance": 1e308}, "beyond the numbers of float32 at this point"),
+        ("rate_distortion", {"multiplier": 1e-300, "iterations": 5}, "beyond the numbers"),
+        ("expectation_maximization", {"components": 10**9}, "are more than 4,096; use fewer comp"),
     ],
 )
 def test_errors_are_one_line(name, settings, message):
@@ -406,3 +428,10 @@ def test_errors_are_one_line(name, settings, message):
         build_objective(name, **settings)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("terms", ["total_correlation", "marginal_kl", "dimension_wise"])
+def test_a_rate_has_no_terms_of_weight_0(terms):
+    """They are terms of form dvae; in closed form they would be nothing, and all else sampled."""
+    with pytest.raises(BadArgument, match=f"got '{terms}'"):
+        rate_distortion(terms=terms)

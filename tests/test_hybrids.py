@@ -432,11 +432,16 @@ class TestNested:
             ({"scale": 0.0}, "from 0.01 to 2, got 0.0"),
             ({"scale": math.nan}, "scale: a finite number"),
             ({"spread": -1.0}, "spread >= 0"),
+            ({"categories": 10**9}, "use fewer categories or dimensions"),
             ({"seed": -1}, "seed >= 0"),
         ],
     )
     def test_errors_are_one_line(self, settings, message):
         refused("nested", settings, message)
+
+    def test_a_whole_number_too_large_for_int64_is_a_number_all_the_same(self):
+        problem = build_objective("nested", spread=10**30)
+        assert torch.isfinite(problem.exact_gradient()).all()
 
 
 def verdict_of(problem: Objective, method: Estimator, draws: int) -> Verdict:
@@ -599,6 +604,9 @@ class TestToy:
             ({"style": 3}, "1 or 2 coordinates, got 3"),
             ({"style": 0}, "style >= 1"),
             ({"labels": 1}, "labels >= 2"),
+            ({"data": "digits", "images": 1798}, "1,797 digits, got images 1798"),
+            ({"images": 10**7}, "use fewer images or labels, or a style of 1"),
+            ({"labels": 10**6, "style": 2}, "use fewer images or labels, or a style of 1"),
             ({"data": "digits", "labels": 3}, "10 labels on digits, got 3"),
             ({"classification": -0.1}, "classification >= 0"),
             ({"classification": math.inf}, "a finite number"),

@@ -78,6 +78,13 @@ def by_hand(params: np.ndarray, examples: int, prior_scale: float = 1.0, power: 
     return value / examples, np.stack((by_mean, by_log_scale)) / examples
 
 
+def divergence(params: np.ndarray, prior_scale: float = 1.0) -> float:
+    """KL(q || prior) by scipy's entropies."""
+    mu, sigma = params[0], np.exp(params[1])
+    inside = (mu**2 + sigma**2) / (2 * prior_scale**2) - stats.norm(0, prior_scale).logpdf(0)
+    return float((inside - stats.norm.entropy(mu, sigma)).sum())
+
+
 # The quadrature.
 
 
@@ -133,6 +140,8 @@ def test_value_and_gradient_by_adaptive_quadrature(terms):
     objective = built(examples=4, terms=terms, training_steps=3, prior_scale=1.7, scale=0.5)
     for params in (objective.params, objective.params + 0.4 * noise_of("off").normal(2, 31)):
         value, gradient = by_hand(params.numpy(), 4, 1.7)
+        if terms == "exact":
+            value -= divergence(objective.params.numpy(), 1.7) / 4
         assert float(objective.exact_value(params)) == pytest.approx(value, rel=1e-11)
         found = objective.exact_gradient(params).numpy()
         assert np.abs(found - gradient).max() < 1e-11 * np.abs(gradient).max()
@@ -176,14 +185,26 @@ def test_both_forms_of_the_divergence_have_one_mean_and_differ_by_a_known_amount
     assert torch.equal(sampled.params, exact.params)
     assert torch.equal(sampled.exact_gradient(), exact.exact_gradient())
     z = NORMAL.sample(sampled.params, 50, 2, noise_of("forms"))
-    mu, sigma = sampled.params[0].numpy(), sampled.params[1].exp().numpy()
     at = z.numpy()
-    log_ratio = (stats.norm.logpdf(at, mu, sigma) - stats.norm.logpdf(at)).sum(-1)
-    divergence = (-stats.norm.entropy(mu, sigma) + (mu**2 + sigma**2) / 2).sum()
-    divergence += 31 * 0.5 * math.log(2 * math.pi)
-    expected = (log_ratio - divergence) / 8
-    found = (sampled.cost(z, sampled.params) - exact.cost(z, exact.params)).numpy()
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+    here = divergence(sampled.params.numpy())
+    moved = sampled.params + 0.2 * noise_of("moved").normal(2, 31)
+    for params in (sampled.params, moved):
+        mu, sigma = params[0].numpy(), params[1].exp().numpy()
+        log_ratio = (stats.norm.logpdf(at, mu, sigma) - stats.norm.logpdf(at)).sum(-1)
+        expected = (log_ratio - divergence(params.numpy()) + here) / 8
+        found = (sampled.cost(z, params) - exact.cost(z, params)).numpy()
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-13)
+    assert float(sampled.exact_value() - exact.exact_value()) == pytest.approx(here / 8, rel=1e-12)
+
+
+def test_the_score_multiplies_no_closed_form():
+    """With the divergence's own value in J it would be noise: no better than sampled."""
+    method, spread = build_estimator("score_function"), {}
+    for terms in ("sampled", "exact"):
+        problem = built(terms=terms)
+        rows = method.draw(problem, problem.params, 4096, noise_of("level"))
+        spread[terms] = float(rows.flatten(1).var(0).sum())
+    assert spread["exact"] < 0.6 * spread["sampled"]
 
 
 def test_training_lowers_the_bound():
@@ -284,6 +305,10 @@ def test_planted_faults_are_seen():
         ({"scale": 0.0}, "scale > 0, got 0.0; it is a standard deviation"),
         ({"prior_scale": -2.0}, "prior_scale > 0, got -2.0"),
         ({"scale": math.inf}, "scale: a finite number"),
+        ({"scale": 1e-300}, "a scale from 1e-06 to 1e+06, got 1e-300"),
+        ({"scale": 1e300}, "a scale from 1e-06 to 1e+06"),
+        ({"prior_scale": 1e-200}, "a prior_scale from 1e-06 to 1e+06"),
+        ({"prior_scale": 1e200}, "a prior_scale from 1e-06 to 1e+06"),
         ({"seed": -1}, "seed >= 0"),
     ],
 )

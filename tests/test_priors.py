@@ -78,7 +78,10 @@ def likelihood(decoder, inputs: np.ndarray, *where: int) -> float:
 
 
 def plain_mixture(model: tuple, fault: str = "") -> Plain:
-    """``model``: what mixture.toy gave. ``inside``: log sum_c p(z | c) p(c) in place of c."""
+    """``model``: what mixture.toy gave. ``inside``: log sum_c p(z | c) p(c) in place of c.
+
+    ``blind``: the divergence alone.
+    """
     prior, decoder, point = model
     items, rows, categories = point.shape
     log_c, log_z = prior.log_weights.numpy(), prior.log_components.numpy()
@@ -90,6 +93,7 @@ def plain_mixture(model: tuple, fault: str = "") -> Plain:
                 by_c = log_c + sum(log_z[i, k] for i, k in enumerate(z))
                 log_q = sum(law[i, k] for i, k in enumerate(z))
                 seen = likelihood(decoder, np.eye(categories)[list(z)].ravel(), item)
+                seen = 0.0 if fault == "blind" else seen
                 if fault == "inside":
                     total += np.exp(log_q) * (log_q - np.log(np.exp(by_c).sum()) - seen)
                     continue
@@ -200,7 +204,11 @@ def mixture_case(fault: str = "", **settings) -> tuple[Objective, Plain]:
     given = {"items": 2, "dimensions": 2, "categories": 3, "separation": 1.5, "distance": 1.0}
     given |= {"seed": 3} | settings
     model = mixture.toy(**{key: given[key] for key in given if key != "terms"})
-    return build_objective("mixture_prior", **given), plain_mixture(model, fault)
+    problem, plain = build_objective("mixture_prior", **given), plain_mixture(model, fault)
+    if given.get("terms") != "exact":
+        return problem, plain
+    level = plain_mixture(model, "blind")(problem.params.numpy())
+    return problem, lambda params: plain(params) - level
 
 
 def vamp_case(components: str = "data", count: int | None = None) -> tuple[Objective, Plain]:
@@ -297,6 +305,20 @@ class TestExact:
             found[terms] = moments.variance.sum()
         print("variance of leave_one_out:", {key: f"{x:.4g}" for key, x in found.items()})
         assert len({round(x, 6) for x in found.values()}) == 3
+
+    def test_the_score_multiplies_no_closed_form(self):
+        """With the divergence's own value in J it would be noise: a variance of 11.1 for 7.0."""
+        problem = build_objective("mixture_prior", terms="exact", items=2)
+        model = mixture.toy(2, 2, 3, 1.0, 1.0, 0)
+        params = problem.params.numpy()
+        level = float(plain_mixture(model, "blind")(params))
+        value = float(problem.exact_value()) + level
+        assert relative(value, plain_mixture(model)(params)) < 1e-12
+        whole = replace(problem, cost=lambda z, at: problem.cost(z, at) + level / 2)  # of 2 items
+        method = build_estimator("score_function")
+        quiet, noisy = (exact_moments(one, method) for one in (problem, whole))
+        assert relative(quiet.mean, noisy.mean) < 1e-12
+        assert noisy.variance.sum() > 1.5 * quiet.variance.sum()
 
     def test_the_components_of_the_exact_cost_see_no_sampled_label(self):
         problem, _ = mixture_case(terms="exact")
@@ -577,17 +599,19 @@ def digits_mixture(terms: str) -> tuple[Objective, np.ndarray, Plain]:
     by_c = log_c + z @ log_z.reshape(20, 10)  # log p(z, c), [states, 10]
     size = model.encoder.numel()
 
-    def value(at: np.ndarray) -> complex:
+    def both_parts(at: np.ndarray, seen: np.ndarray) -> complex:
         rows = log_softmax(network(at[:size], 64, 16, 20, 2 * x - 1).reshape(-1, 2, 10))
         log_q = rows.reshape(-1, 20) @ z.T  # [items, states]
         weights = at[size:].reshape(10, 65)
         label = log_softmax((2 * x - 1) @ weights[:, :64].T + weights[:, 64])
         both = log_q[:, :, None] + label[:, None]
-        inside = np.exp(both) * (both - by_c - table[:, :, None])
+        inside = np.exp(both) * (both - by_c - seen[:, :, None])
         return inside.sum((1, 2)).mean()
 
     head = np.concatenate((head, np.zeros((10, 1))), 1)
-    return problem, np.concatenate((model.encoder.numpy(), head.ravel())), value
+    point = np.concatenate((model.encoder.numpy(), head.ravel()))
+    level = both_parts(point, 0 * table) if terms == "exact" else 0
+    return problem, point, lambda at: both_parts(at, table) - level
 
 
 DIGITS = {
@@ -879,6 +903,27 @@ def test_every_row_has_a_fact_and_says_its_slip():
             "takes its categories from the model, got categories 4; leave it out",
         ),
         ("mixture_prior", {"data": "digits", "training_steps": -1}, "training_steps >= 0"),
+        ("mixture_prior", {"data": "digits", "distance": 2.0}, "takes its distance from the model"),
+        ("mixture_prior", {"data": "digits", "separation": 0.0}, "takes its separation from the"),
+        ("mixture_prior", {"categories": 10**9}, "are more than 4,096"),
+        ("mixture_prior", {"dimensions": 10**7}, "3^10,000,000 are more than 4,096"),
+        ("mixture_prior", {"items": 10**9}, "use fewer items, dimensions or categories"),
+        ("mixture_prior", {"dimensions": 1, "categories": 4096}, "an array of 67,108,864 numbers"),
+        ("vamp_prior", {"items": 10**9}, "use fewer items, components"),
+        ("vamp_prior", {"components": "pseudo", "count": 10**9}, "use fewer items, components"),
+        ("hierarchical_prior", {"items": 10**9}, "use fewer items"),
+        ("conditional_prior", {"items": 10**9}, "use fewer items, labels"),
+        ("vamp_prior", {"dimensions": 10**7}, "2^10,000,000 are more than 4,096; use fewer dim"),
+        ("hierarchical_prior", {"first": 10**5, "second": 10**5}, "fewer states of z1 or z2"),
+        ("hierarchical_prior", {"latents": "normal", "distance": 1e3}, "beyond the numbers of"),
+        ("conditional_prior", {"categories": 10**9}, "are more than 4,096"),
+        ("conditional_prior", {"latents": "chain", "categories": 10**5}, "use fewer steps or cat"),
+        (
+            "conditional_prior",
+            {"latents": "chain", "dimensions": 10**7},
+            "got steps 10,000,000; use 10,000",
+        ),
+        ("conditional_prior", {"labels": 10**9}, "labels, dimensions or categories"),
         ("vamp_prior", {"components": "random"}, "data or pseudo, got 'random'"),
         ("vamp_prior", {"items": 3, "count": 4}, "3 data points to take components from, got"),
         ("vamp_prior", {"components": "pseudo", "count": 0}, "count >= 1, got 0"),

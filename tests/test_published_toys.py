@@ -149,12 +149,25 @@ def test_mohamed_toy_is_at_mean_and_scale_one(cost):
 
 
 @pytest.mark.parametrize(
+    ("name", "setting"), [("rebar_toy", "target"), ("arm_toy", "p0"), ("mohamed_toy", "k")]
+)
+def test_whole_numbers_too_large_for_int64_are_numbers_all_the_same(name, setting):
+    problem = build_objective(name, **{setting: 10**30})
+    assert torch.isfinite(problem.exact_value())
+    assert torch.isfinite(problem.exact_gradient()).all()
+
+
+@pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
         ("rebar_toy", {"target": math.nan}, "a target: a finite number"),
         ("arm_toy", {"logits": math.inf}, "logits: a finite number"),
         ("carms_toy", {"alpha": 0.0}, "alpha > 0"),
         ("carms_toy", {"seed": -1}, "seed >= 0"),
+        ("double_cv_toy", {"logits": math.nan}, "logits: a finite number"),
+        ("mohamed_toy", {"k": math.nan}, "mohamed_toy needs k: a finite number"),
+        ("mohamed_toy", {"k": math.inf}, "mohamed_toy needs k: a finite number"),
+        ("reinmax_toy", {"exponent": 1.0}, "reinmax_toy needs exponent > 1"),
         ("mohamed_toy", {"cost": "cosin"}, "did you mean 'cosine'"),
         ("shared_logit_toy", {"logit": math.nan}, "logit: a finite number"),
     ],

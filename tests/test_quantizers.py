@@ -580,6 +580,11 @@ def test_rotating_from_a_noisy_input_to_its_unit_vector():
 # Errors.
 
 
+def test_a_whole_number_too_large_for_int64_is_a_number_all_the_same():
+    problem = build_objective("vector_quantized", commitment=10**30)
+    assert torch.isfinite(problem.exact_gradient()).all()
+
+
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
@@ -588,11 +593,17 @@ def test_rotating_from_a_noisy_input_to_its_unit_vector():
         ("snap", {"categories": 1}, "categories >= 2"),
         ("vector_quantized", {"codes": 1}, "codes >= 2"),
         ("vector_quantized", {"coordinates": 0}, "coordinates >= 1"),
+        ("step", {"dimensions": 10**6}, "use 4,472 dimensions or fewer"),
+        ("snap", {"categories": 10**5}, "284,667,153,300,000 numbers.*fewer categories"),
+        ("snap", {"categories": 1000}, "use fewer categories or dimensions"),
+        ("snap", {"dimensions": 10**5}, "use fewer categories or dimensions"),
+        ("vector_quantized", {"codes": 10**5}, "use fewer codes, coordinates or dimensions"),
+        ("vector_quantized", {"dimensions": 10**5}, "fewer codes, coordinates or dimensions"),
         ("vector_quantized", {"commitment": -0.1}, "commitment >= 0"),
         ("vector_quantized", {"commitment": math.inf}, "finite number"),
         ("vector_quantized", {"task_codes": "trained"}, "learned or frozen"),
         *(
-            (name, {"scale": scale}, r"scale > 0, from 1e-06 to 1e\+06.* try 0\.5")
+            (name, {"scale": scale}, name + r" needs scale > 0, from 1e-06 to 1e\+06.* try 0\.5")
             for name in ("step", "snap", "vector_quantized")
             for scale in (0.0, -1.0, 1e7, math.nan)
         ),
@@ -602,6 +613,7 @@ def test_bad_settings_are_refused_in_one_line(name, settings, message):
     with pytest.raises(BadArgument, match=message) as caught:
         build_objective(name, **settings)
     assert "\n" not in str(caught.value)
+    assert "cannot be built" not in str(caught.value)  # as after a MemoryError
 
 
 @pytest.mark.parametrize("scale", [True, "wide"])

@@ -23,11 +23,11 @@ from torch import Tensor
 from benchbed.analysis.verdict import SHRINK, Verdict, judge
 from benchbed.catalogue import build_estimator, build_objective
 from benchbed.contracts import Estimator, Family, Objective
-from benchbed.enumeration import marginalize, tuples
+from benchbed.enumeration import marginalize, tuples, written
 from benchbed.errors import BadArgument, IncompatiblePair
 from benchbed.facts import _over_paths as paths
 from benchbed.facts import _over_trees as trees
-from benchbed.families.binary_tree import binary_tree, catalan, log_partition
+from benchbed.families.binary_tree import binary_tree, catalan, expectations, log_partition
 from benchbed.families.binary_tree import size as tree_size
 from benchbed.families.markov_chain import markov_chain
 from benchbed.families.markov_chain import size as chain_size
@@ -425,6 +425,31 @@ class TestLarge:
         with pytest.raises(BadArgument, match=r"more than the 4,194,304") as caught:
             marginalize(problem, problem.params)
         assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < 150  # 10^100 is not written out
+
+    def test_counts_are_written_for_people(self):
+        assert written(4_194_304) == "4,194,304"
+        assert written(10**15) == "1,000,000,000,000,000"
+        assert written(16 * 10**59) == "1.6e+60"
+        assert written(10**5000) == "1.0e+5000"  # more digits than int prints, or float holds
+
+    def test_the_direct_term_of_a_long_chain_takes_time_linear_in_its_steps(self):
+        """Slices of flat params would fill T zeros of n numbers each: 8 s here."""
+        problem = build_objective("hidden_markov", steps=1000, categories=10)
+        z = problem.family.sample(problem.params, 16, 2, noise_of("long"))
+        before = time.perf_counter()
+        direct = problem.evaluate(z, problem.params).direct
+        assert time.perf_counter() - before < 2
+        assert direct.shape == (16, 2, *problem.params.shape)
+
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["32", "64"])
+    @pytest.mark.parametrize("size", [1.0, 1e4, 1e8])
+    def test_large_scores_lose_no_spans(self, dtype, size):
+        """Every tree of 6 leaves has 11 spans and 5 rules, whatever the scores."""
+        params = size * noise_of("scores").normal(tree_size(6, 2)).to(dtype)
+        spans = expectations(params, 6, 2)
+        assert float(spans[:42].sum()) == pytest.approx(11, rel=20 * torch.finfo(dtype).eps)
+        assert float(spans[42:].sum()) == pytest.approx(5, rel=20 * torch.finfo(dtype).eps)
 
     @pytest.mark.parametrize("case", [LARGE[0], LARGE[3]], ids=label)
     @pytest.mark.parametrize(
@@ -655,6 +680,29 @@ class TestRefused:
             make()
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 200
+
+    @pytest.mark.parametrize(
+        ("name", "settings", "said"),
+        [
+            ("markov_chain", {"steps": 10**6}, "got steps 1,000,000; use 10,000 or fewer"),
+            ("markov_chain", {"categories": 10**5}, "use fewer steps or categories"),
+            ("hidden_markov", {"steps": 10**5}, "use 10,000 or fewer"),
+            ("hidden_markov", {"categories": 10**5}, "use fewer steps or categories"),
+            ("hidden_markov", {"symbols": 10**9}, "use fewer categories or symbols"),
+            ("binary_tree", {"leaves": 300}, "35,999,600 numbers.*use fewer leaves or labels"),
+            ("binary_tree", {"leaves": 10**200}, r"1\.3e\+600 numbers"),
+            ("pcfg", {"leaves": 10**5}, "use fewer leaves or labels"),
+            ("pcfg", {"labels": 1000}, "use fewer leaves or labels"),
+            ("pcfg", {"symbols": 10**9}, "use fewer labels or symbols"),
+        ],
+    )
+    def test_what_does_not_fit_before_anything_is_made(self, name, settings, said):
+        before = time.perf_counter()
+        with pytest.raises(BadArgument, match=said) as caught:
+            build_objective(name, **settings)
+        assert time.perf_counter() - before < 0.1
+        assert "\n" not in str(caught.value)
+        assert "cannot be built" not in str(caught.value)  # as after a MemoryError
 
     @pytest.mark.parametrize("where", ["markov_chain", "binary_tree"])
     @pytest.mark.parametrize("name", ["straight_through", "gumbel_softmax", "rebar", "reinmax"])

@@ -56,13 +56,19 @@ def print_rows(rows: Sequence[Carried]) -> None:
     table.add_column("row", no_wrap=True)
     table.add_column("what the notes describe, and where", ratio=4)
     table.add_column("facts", justify="right")
-    for heading in ("objectives", "estimators", "experiments"):
+    headings, wide = ("objectives", "estimators", "experiments"), console.width >= LEAST
+    for heading in headings if wide else ():
         table.add_column(heading, ratio=3 if heading == "estimators" else 2)
     for carried in rows:
         row = carried.row
         named = [", ".join(names) for names in (row.objectives, row.estimators, row.experiments)]
-        said = _under(f"{row.what} ({row.place})", carried.missing)
-        table.add_row(carried.name, said, str(carried.facts or ""), *named)
+        lines = list(carried.missing)
+        if not wide:  # a name must not be cut
+            lines += [
+                f"{what}: {names}" for what, names in zip(headings, named, strict=True) if names
+            ]
+        said = _under(f"{row.what} ({row.place})", lines)
+        table.add_row(carried.name, said, str(carried.facts or ""), *(named if wide else ()))
     _print(console, table)
 
 

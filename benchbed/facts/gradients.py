@@ -51,8 +51,23 @@ def _fisher() -> Array:
 
 
 def _minus_mean_curvature() -> Array:
-    """Return -d^2 log p(z) / d theta^2 = diag(pi) - pi pi^T, the same for every z."""
-    pi = toys.shares(toys.LOGITS[:1].astype(np.complex128)).real[0]
+    """Return -E[d^2 log p(z) / d theta^2]: every entry of a score by an imaginary step."""
+    logits = toys.LOGITS[0]
+    chance = toys.shares(logits.astype(np.complex128)).real
+    total = np.zeros((3, 3))
+    for z in range(3):
+        for i in range(3):
+
+            def score(theta: toys.Complex, z: int = z, i: int = i) -> complex:
+                return complex((i == z) - np.exp(theta[i]) / np.exp(theta).sum())
+
+            total[i] -= chance[z] * toys.derivative(score, logits)
+    return total
+
+
+def _spread_of_one_hots() -> Array:
+    """Return diag(pi) - pi pi^T."""
+    pi = toys.shares(toys.LOGITS[0].astype(np.complex128)).real
     return np.asarray(np.diag(pi) - np.outer(pi, pi))
 
 
@@ -119,8 +134,8 @@ FACTS: tuple[Fact, ...] = (
         name="the score's variance is the curvature",
         statement="E[score score^T] = -E[d^2 log p/d theta^2] = diag(pi) - pi pi^T",
         place="S section 4, score function estimator",
-        left=_fisher,
-        right=_minus_mean_curvature,
+        left=lambda: [_fisher()] * 2,
+        right=lambda: [_minus_mean_curvature(), _spread_of_one_hots()],
     ),
     Fact(
         row="S45",

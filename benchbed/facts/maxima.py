@@ -187,7 +187,7 @@ FACTS: tuple[Fact | Limit, ...] = (
         name="largest of many Gamma(3)",
         statement="Pr(max X_i <= b + x) -> exp(-exp(-x)), Pr(X > b) = 1/N; n = log N",
         place="S appendix A, after the limit of maxima",
-        at=(1e2, 1e3, 1e4),
+        at=(1e3, 1e4, 1e5),
         left=lambda n: _largest(_log_gamma_tail, n, lambda _: 1.0),
         right=_gumbel_cdf,
         rate=1.0,

@@ -190,7 +190,7 @@ FACTS: tuple[Fact | Limit, ...] = (
         "the inference network's gradient fades",
         "K dL_K / dm -> -1/2 d/dm E w^2 / p(x)^2, linear Gaussian",
         "S section 2.1, last lines",
-        (256, 512, 1024, 2048),
+        (1024, 2048, 4096, 8192),
         lambda count: count * linear.bound_of(count).exact_gradient().numpy(),
         linear.scaled_slopes,
         rate=1,

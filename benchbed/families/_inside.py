@@ -38,9 +38,9 @@ def expected(span: Tensor, rule: Tensor, spans: Spans) -> tuple[Tensor, Tensor]:
     rules = torch.zeros_like(rule)
     for width in range(spans.leaves, 1, -1):
         here = spans.of_width(width)
-        below = chart[..., here, :, :] - span[..., here, :, :]  # [..., i, A, N]
         splits = _splits(chart, rule, spans, width)  # [..., split, i, A, B, C, N]
-        flow = (splits - below[..., None, :, :, None, None, :]).exp()
+        # Summed again: the chart less the span's own score would lose digits to a large score.
+        flow = (splits - splits.logsumexp((-6, -3, -2), keepdim=True)).exp()
         flow = flow * used[..., None, here, :, None, None, :]
         rules = rules + flow.sum((-6, -5))
         for part, axes in ((spans.left, (-4, -2)), (spans.right, (-4, -3))):

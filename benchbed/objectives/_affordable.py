@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchbed.enumeration import written
 from benchbed.errors import BadArgument
 
-MOST_NUMBERS = 2**24  # 128 MiB in float64; differentiating keeps some ten such arrays
+MOST_NUMBERS = 20_000_000  # 160 MB in float64; differentiating keeps some ten such arrays
 MOST_STEPS = 10_000  # of a recursion: a few seconds
 
 

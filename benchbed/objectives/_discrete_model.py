@@ -20,10 +20,11 @@ from benchbed.contracts import Family
 from benchbed.errors import BadArgument, nearest
 from benchbed.families import BERNOULLI, CATEGORICAL
 from benchbed.layout import draws_last
+from benchbed.objectives._affordable import affordable
+from benchbed.objectives._listable import count_states
 from benchbed.rng import Noise
 
 PIXELS = 5
-MOST_STATES = 4096  # of one image's z
 Latents = Literal["bernoulli", "categorical"]
 
 
@@ -111,12 +112,9 @@ def discrete_model(
     at_least(name, "dimensions", dimensions, 1)
     at_least(name, "categories", categories, 2)
     at_least(name, "seed", seed, 0)
-    count = (2 if family is BERNOULLI else categories) ** dimensions
-    if count > MOST_STATES:
-        raise BadArgument(
-            f"{name} lists the values of one image's z and {count:,} are more than "
-            f"{MOST_STATES:,}; use fewer dimensions or categories"
-        )
+    values = 2 if family is BERNOULLI else categories
+    count = count_states(name, "lists the values of one image's z", values, dimensions)
+    affordable(name, data * max(count, PIXELS), "use less data")
     noise = Noise(seed, "discrete model", latents, dtype=torch.float64)
     event = (dimensions,) if family is BERNOULLI else (dimensions, categories)
     prior = noise.normal(*event).contiguous()

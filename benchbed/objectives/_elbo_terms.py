@@ -23,6 +23,7 @@ from torch import Tensor
 from benchbed.contracts import Objective
 from benchbed.layout import draws_first, draws_last
 from benchbed.objectives._discrete_model import DiscreteModel
+from benchbed.objectives._in_range import in_range
 from benchbed.objectives._points import gradient_of
 
 
@@ -136,15 +137,17 @@ def bound(
     """
     offset = float(value_of(model, [term for term in terms if term.exact])(params))
     value = value_of(model, terms, offset)
-    return Objective(
-        name,
-        model.family,
-        params,
-        cost_of(model, terms, offset),
-        value,
-        gradient_of(value),
-        direct=True,
-        citation=citation,
+    return in_range(
+        Objective(
+            name,
+            model.family,
+            params,
+            cost_of(model, terms, offset),
+            value,
+            gradient_of(value),
+            direct=True,
+            citation=citation,
+        )
     )
 
 

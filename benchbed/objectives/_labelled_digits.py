@@ -43,6 +43,16 @@ def encode(weights: Tensor, images: Tensor, dimensions: int) -> Tensor:
     return (hidden @ second.T + last).reshape(len(images), LABELS, -1)
 
 
+def jacobian(weights: Tensor, images: Tensor, dimensions: int) -> Tensor:
+    """Return d params / d weights, [items, 10, 1 + 2 d, weights], an image at a time."""
+
+    def of_one(image: Tensor) -> Tensor:
+        found: Tensor = torch.func.jacrev(encode)(weights, image[None], dimensions)
+        return found[0]
+
+    return torch.stack([of_one(image) for image in images])
+
+
 def decoder(weights: Tensor, dimensions: int) -> Decoder:
     """Return the map from label and style to the pixels' logits."""
     parts = _split(weights, LABELS + dimensions, DECODER_HIDDEN, PIXELS)

@@ -15,10 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from benchbed.errors import BadArgument
 from benchbed.objectives._log_mean_exp import expected_log_mean
 
 STEP, REACH = 0.05, 12.0  # R has a standard deviation of at most 1
 TAIL = 40.0  # exp(-TAIL) is below the rounding of float64
+MOST_SHIFT = 20_000.0  # beyond, weights span too many nats, and the mixture has too many terms
 
 
 def expected_log_mean_at_distance(
@@ -31,9 +33,19 @@ def expected_log_mean_at_distance(
         dimensions: D.
         curvature: c > 0.
         count: K.
+
+    Raises:
+        BadArgument: the normal's mean is further away than is integrated exactly.
     """
+    squared = float(shift.detach())
+    if not squared <= MOST_SHIFT:  # NaN included
+        raise BadArgument(
+            f"q(z | x) is {math.sqrt(squared):.3g} of its standard deviations from where its "
+            f"weights are largest, more than the {math.sqrt(MOST_SHIFT):.0f} that are integrated "
+            "exactly; bring it closer to the posterior, such as perturbation: 0.01"
+        )
     with torch.no_grad():
-        radius, probability, slope = _law_of_radius(float(shift), dimensions)
+        radius, probability, slope = _law_of_radius(squared, dimensions)
     moving = probability + slope * (shift - shift.detach())  # 0, with the gradient beside it
     return expected_log_mean(moving, -curvature * radius.square(), count)
 

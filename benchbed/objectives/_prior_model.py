@@ -17,7 +17,7 @@ from benchbed.objectives._digits_model import DigitsModel
 from benchbed.rng import Noise
 
 PIXELS = 5  # of one data point of a toy
-MOST_STATES = 4096  # of one data point's z
+LISTS = "lists the values of one data point's z"
 LogLikelihood = Callable[[Tensor], Tensor]  # flat z [draws, ..., items, n] -> [draws, ..., items]
 
 
@@ -57,17 +57,11 @@ def _log_bernoulli(logits: Tensor, x: Tensor) -> Tensor:
     return (logits * x - F.softplus(logits)).sum(-2)
 
 
-def every_state(name: str, family: Family, origin: Tensor) -> Tensor:
-    """Return all z of one item of params ``origin``, [states, *event], or say they are too many."""
+def every_state(family: Family, origin: Tensor) -> Tensor:
+    """Return all z of one item of params ``origin``, [states, *event]."""
     assert family.states is not None
     assert family.enumerate is not None
-    count = family.states(origin)
-    if count > MOST_STATES:
-        raise BadArgument(
-            f"{name} lists the values of one data point's z and {count:,} are more than "
-            f"{MOST_STATES:,}; use fewer dimensions or categories"
-        )
-    return family.enumerate(origin, torch.arange(count))
+    return family.enumerate(origin, torch.arange(family.states(origin)))
 
 
 def table_of(log_likelihood: LogLikelihood, every: Tensor, items: int) -> Tensor:
@@ -89,8 +83,8 @@ def apart(name: str, closest: Tensor, distance: float, noise: Noise) -> Tensor:
     return (closest + 0.5 * distance * noise.child("step").normal(*closest.shape)).contiguous()
 
 
-def check_sizes(name: str, data: str, items: int, **sizes: int | None) -> None:
-    """Refuse unknown data, no items, or the toy's sizes together with the digits.
+def check_sizes(name: str, data: str, items: int, **sizes: float | None) -> None:
+    """Refuse unknown data, no items, or the toy's settings together with the digits.
 
     Args:
         name: of the objective.

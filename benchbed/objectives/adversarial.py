@@ -27,9 +27,12 @@ from benchbed.arguments import at_least, finite_number
 from benchbed.contracts import Objective
 from benchbed.errors import BadArgument, nearest
 from benchbed.families import CATEGORICAL
+from benchbed.objectives._affordable import affordable
 from benchbed.objectives._critic_network import critic_network
 from benchbed.objectives._divergences import DIVERGENCES, Divergence
 from benchbed.objectives._extension import MOST_CORNERS, multilinear
+from benchbed.objectives._in_range import in_range
+from benchbed.objectives._listable import count_states
 from benchbed.objectives._optimal_transport import transport
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
@@ -57,8 +60,8 @@ def adversarial(
     points' distances (wasserstein); to be lowered by the generator.
 
     Args:
-        divergence: D of a population from p, both over categories^dimensions outcomes: ``jsd``; ``kl``,
-            KL(pop||p); ``reverse_kl``, KL(p||pop); ``pearson``, chi^2 with p below;
+        divergence: D of a population from p, both over categories^dimensions outcomes: ``jsd``;
+            ``kl``, KL(pop||p); ``reverse_kl``, KL(p||pop); ``pearson``, chi^2 with p below;
             ``squared_hellinger``, without a factor 1/2; ``wasserstein``, W1 where a value of a
             variable is a seeded point of the plane and outcomes are as far apart as their points,
             put side by side.
@@ -82,14 +85,10 @@ def adversarial(
     at_least("adversarial", "seed", seed, 0)
     if finite_number("adversarial", "distance", distance) < 0:
         raise BadArgument(f"adversarial needs a distance >= 0, got {distance}; 1 is the default")
-    outcomes, most = categories**dimensions, MOST_CORNERS
-    if divergence == "wasserstein":
-        most = MOST_POINTS
-    if outcomes > most:
-        raise BadArgument(
-            f"adversarial with {divergence} holds categories^dimensions outcomes and {outcomes:,} are "
-            f"more than {most:,}; use fewer categories or dimensions"
-        )
+    most = MOST_POINTS if divergence == "wasserstein" else MOST_CORNERS
+    name, what = f"adversarial with {divergence}", "holds categories^dimensions outcomes"
+    count_states(name, what, categories, dimensions, "categories or dimensions", most)
+    affordable("adversarial", hidden * COORDINATES * dimensions, "use fewer hidden units")
     noise = Noise(seed, "adversarial", dtype=torch.float64)
     space = seeded_space(categories, dimensions, noise)
     params = space.closest + distance * noise.child("point").normal(dimensions, categories)
@@ -113,7 +112,7 @@ def adversarial(
         """Return the mean of a function that is affine in each of the independent variables."""
         return at_corners(CATEGORICAL.mean(params)[None, None])[0, 0]
 
-    return Objective(
+    found = Objective(
         "adversarial",
         CATEGORICAL,
         params.contiguous(),
@@ -122,6 +121,7 @@ def adversarial(
         gradient_of(value),
         citation=CITATION,
     )
+    return in_range(found, table)
 
 
 class Space(NamedTuple):

@@ -23,8 +23,9 @@ from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families.nested import HIDDEN, nested
 from benchbed.objectives import _labelled_digits as digits
+from benchbed.objectives._affordable import affordable
 from benchbed.objectives._digits_model import binary_digits
-from benchbed.objectives._labelled_toy import toy
+from benchbed.objectives._labelled_toy import PIXELS, toy
 from benchbed.objectives._semi_supervised import (
     EVEN,
     Decoder,
@@ -87,26 +88,31 @@ def compartmentalized(
             f"{NAME} needs classification >= 0, got {classification}; 0 leaves the classifier of "
             "labelled images untaught"
         )
+    rule = trapezoidal(style)
+    pixels, values = digits.PIXELS, digits.LABELS
+    if data == "toy":
+        pixels, values = PIXELS, 3 if labels is None else at_least(NAME, "labels", labels, 2)
+    elif labels not in (None, digits.LABELS):
+        raise BadArgument(f"{NAME} has 10 labels on digits, got {labels}; leave it out")
+    elif images > len(digits.labels()):
+        raise BadArgument(f"{NAME} has 1,797 digits, got images {images}; use at most those")
+    largest = max(images * pixels, images * values * style, values**2) * len(rule[1])
+    affordable(NAME, largest, "use fewer images or labels, or a style of 1")
     jacobian: Tensor | None = None
     decode: Decoder
     if data == "toy":
-        model = toy(
-            images, 3 if labels is None else at_least(NAME, "labels", labels, 2), style, seed
-        )
+        model = toy(images, values, style, seed)
         seen, truth, params = model.images, model.truth, model.params
         log_prior, decode = model.log_prior, model.decode
     else:
-        if labels not in (None, digits.LABELS):
-            raise BadArgument(f"{NAME} has 10 labels on digits, got {labels}; leave it out")
         weights = digits.weights_after(training_steps, style, float(classification))
         chosen = torch.linspace(0, len(digits.labels()) - 1, images).long()
         seen, truth = binary_digits()[chosen], digits.labels()[chosen]
         params = digits.encode(weights["encoder"], seen, style)
         log_prior, decode = digits.LOG_PRIOR, digits.decoder(weights["decoder"], style)
-        jacobian = torch.func.jacrev(digits.encode)(weights["encoder"], seen, style)
+        jacobian = digits.jacobian(weights["encoder"], seen, style)
     known = torch.where(_evenly(half, images), truth, HIDDEN)
     problem = Problem(seen, known, log_prior, decode, float(classification))
-    rule = trapezoidal(style)
     return Objective(
         NAME,
         nested(len(log_prior), style, known),

@@ -24,9 +24,13 @@ from benchbed.errors import BadArgument
 from benchbed.families import CATEGORICAL
 from benchbed.families.markov_chain import markov_chain, unpack
 from benchbed.layout import draws_first, draws_last
+from benchbed.objectives._affordable import affordable, affordable_chain
 from benchbed.objectives._at_the_posterior import zero_at
+from benchbed.objectives._listable import count_states
 from benchbed.objectives._points import gradient_of
 from benchbed.objectives._prior_model import (
+    LISTS,
+    PIXELS,
     Decoder,
     apart,
     decoder_of,
@@ -88,6 +92,13 @@ def conditional_prior(
         dimensions = 3 if latents == "chain" else 2
     least = 2 if latents == "chain" else 1
     at_least(NAME, "dimensions", dimensions, least)
+    if latents == "categorical":
+        largest = count_states(NAME, LISTS, categories, dimensions)
+    else:
+        affordable_chain(NAME, dimensions, categories)
+        largest = dimensions * categories**2
+    largest = max(labels, items) * max(largest, dimensions * PIXELS)
+    affordable(NAME, largest, "use fewer items, labels, dimensions or categories")
     pairs = pairs_of(latents, items, labels, dimensions, categories, seed)
     if latents == "chain":
         family = markov_chain((categories,) * dimensions, shared=False)
@@ -132,7 +143,7 @@ def pairs_of(
 def _independent(pairs: Pairs) -> tuple[Tensor, Function, Callable[[Tensor], Tensor]]:
     """Return the closest product's logits, the cost and the exact value, by a list of all z."""
     items, prior = len(pairs.labels), pairs.prior
-    every = every_state(NAME, CATEGORICAL, prior[0])
+    every = every_state(CATEGORICAL, prior[0])
     likelihood = table_of(pairs.decoder.log_likelihood, every, items)
     joint = CATEGORICAL.log_prob(prior[:, None], every) + likelihood  # [items, states]
     closest = torch.einsum("is,sdk->idk", joint.softmax(1), every).log()

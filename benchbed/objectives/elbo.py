@@ -83,7 +83,9 @@ def elbo(
     To be lowered. Params are the logits of every image's q, [data * dimensions] (or that by
     categories). A term in closed form is counted from its value at the point, so that it adds its
     gradient and nothing to what a score multiplies: E[J] is the negative ELBO itself with terms:
-    sampled, and less a number otherwise. Rows S21 and S25 of benchbed.facts.coverage.
+    sampled, and less a number otherwise. params are the same whatever the form and the terms, so
+    ``elbo(terms="sampled", ...).exact_value(params)`` reads the negative ELBO of any. Rows S21 and
+    S25 of benchbed.facts.coverage.
 
     Args:
         form: em, entropy, vae, dvae or maxent.

@@ -23,6 +23,7 @@ from benchbed.families import CATEGORICAL
 from benchbed.families.extended import fixed
 from benchbed.layout import draws_first, draws_last
 from benchbed.objectives._discrete_model import PIXELS, discrete_model
+from benchbed.objectives._listable import count_states
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
 
@@ -45,6 +46,7 @@ def expectation_maximization(
     """
     name = "expectation_maximization"
     at_least(name, "components", components, 2)
+    count_states(name, "lists every image's components", components, 1, "components")
     if finite_number(name, "distance", distance) < 0:
         raise BadArgument(f"{name} needs a distance >= 0, got {distance}; 0 is the true mixture")
     model = discrete_model(name, "categorical", data, 1, components, seed)
@@ -106,7 +108,8 @@ MStep = Callable[[Tensor, Tensor], Mixture]  # x [N, pixels], responsibilities [
 def maximized(x: Tensor, responsibilities: Tensor) -> Mixture:
     """Return the M step in closed form: shares and weighted averages."""
     share = responsibilities.sum(0)
-    means = (responsibilities.T @ x / share[:, None]).clamp(max=1)  # not 1 + 1e-16
+    taken = share.clamp(min=torch.finfo(x.dtype).tiny)  # of a component that takes no image: mean 0
+    means = (responsibilities.T @ x / taken[:, None]).clamp(max=1)  # not 1 + 1e-16
     return Mixture(share / len(x), means)
 
 

@@ -83,7 +83,7 @@ def hidden_markov(
     are refused above 4,096.
 
     Args:
-        steps: T, at least 2, the length of x.
+        steps: T, from 2 to 10,000, the length of x.
         categories: K, at least 2, hidden states.
         symbols: that x is made of, at least 2.
         distance: of q from the posterior: its logits move by distance / 2 times seeded normal

@@ -29,9 +29,13 @@ from benchbed.families.gaussian_chain import GAUSSIAN_CHAIN
 from benchbed.families.gaussian_chain import unpack as unpack_gaussian
 from benchbed.families.markov_chain import markov_chain, unpack
 from benchbed.layout import draws_first, draws_last, linear
+from benchbed.objectives._affordable import affordable
 from benchbed.objectives._at_the_posterior import zero_at
+from benchbed.objectives._in_range import in_range
+from benchbed.objectives._listable import count_states
 from benchbed.objectives._points import gradient_of
 from benchbed.objectives._prior_model import (
+    LISTS,
     PIXELS,
     Decoder,
     apart,
@@ -92,7 +96,7 @@ def hierarchical_prior(
         raise BadArgument(
             f"hierarchical_prior needs latents: categorical or normal, got '{latents}'"
         )
-    at_least(NAME, "items", items, 1)
+    affordable(NAME, at_least(NAME, "items", items, 1) * PIXELS, "use fewer items")
     at_least(NAME, "seed", seed, 0)
     if latents == "normal":
         for what, given in (("first", first), ("second", second)):
@@ -106,19 +110,23 @@ def hierarchical_prior(
     else:
         one = at_least(NAME, "first", 2 if first is None else first, 2)
         two = at_least(NAME, "second", 3 if second is None else second, 2)
+        states = count_states(NAME, LISTS, one * two, 1, "states of z1 or z2")
+        affordable(NAME, items * states, "use fewer items or states")
         family = markov_chain((one, two), shared=False)
         levels = levels_model(items, one, two, seed)
         posterior, cost, value = _levels(levels, family.log_prob, items)
     gradient = gradient_of(value)
-    return Objective(
-        NAME,
-        family,
-        apart(NAME, posterior, distance, Noise(seed, NAME, latents, dtype=torch.float64)),
-        cost,
-        value,
-        zero_at(posterior, gradient) if distance == 0 else gradient,
-        direct=True,
-        citation=CITATION,
+    return in_range(
+        Objective(
+            NAME,
+            family,
+            apart(NAME, posterior, distance, Noise(seed, NAME, latents, dtype=torch.float64)),
+            cost,
+            value,
+            zero_at(posterior, gradient) if distance == 0 else gradient,
+            direct=True,
+            citation=CITATION,
+        )
     )
 
 

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, finite_number
 from benchbed.contracts import Family, Objective
 from benchbed.errors import BadArgument
 from benchbed.families import BERNOULLI, CATEGORICAL, NORMAL
@@ -34,6 +34,8 @@ from benchbed.rng import Noise
 PIXELS = 5
 CITATION = "Burda et al. 2016"
 MOST_STATES = 4096  # of ONE particle's z
+MOST_PARTICLES = 2**20
+MOST_LISTED = 2**22  # values of one particle's z, of all items
 REACH, NODES = 9.0, 1201  # the normal law's grid: +-9 standard deviations
 Latents = Literal["bernoulli", "categorical", "normal"]
 
@@ -71,10 +73,13 @@ def iwae(
     at_least("iwae", "particles", particles, 1)
     at_least("iwae", "items", items, 1)
     at_least("iwae", "seed", seed, 0)
-    if not 0 <= distance < math.inf:
+    if particles > MOST_PARTICLES:
+        raise BadArgument(f"iwae has at most {MOST_PARTICLES:,} particles, got {particles:,}")
+    if finite_number("iwae", "distance", distance) < 0:
         raise BadArgument(f"iwae needs a distance >= 0, got {distance}; 0 is the posterior")
     noise = Noise(seed, "iwae", latents, dtype=torch.float64)
     if latents == "normal":
+        _listable(items, NODES)
         if dimensions not in (None, 1):
             raise BadArgument(
                 f"iwae with normal latents has 1 dimension, got {dimensions}; leave it out, or "
@@ -180,6 +185,16 @@ def _linear_gaussian(items: int, noise: Noise) -> tuple[LogJoint, Tensor, Suppor
     return log_joint, posterior[..., None], support
 
 
+def _listable(items: int, values: int) -> int:
+    """Return ``values``, or say that so many of so many items are too many."""
+    if items * values > MOST_LISTED:
+        raise BadArgument(
+            f"iwae lists {values:,} values of z for each item and {items:,} items have more than "
+            f"{MOST_LISTED:,}; use at most {MOST_LISTED // values:,} items"
+        )
+    return values
+
+
 def _logistic(
     latents: Latents, items: int, dimensions: int | None, categories: int, noise: Noise
 ) -> tuple[LogJoint, Tensor, Support]:
@@ -190,15 +205,16 @@ def _logistic(
     variables = at_least("iwae", "dimensions", dimensions, 1)
     at_least("iwae", "categories", categories, 2)
     event = (variables,) if base is BERNOULLI else (variables, categories)
-    origin = torch.zeros(event, dtype=torch.float64)
-    assert base.states is not None
-    assert base.enumerate is not None
-    states = base.states(origin)
-    if states > MOST_STATES:
+    # Before 2^d is computed: of a billion dimensions it has 300 million digits.
+    values = 2 if base is BERNOULLI else categories
+    if variables > math.log2(MOST_STATES) or values**variables > MOST_STATES:
         raise BadArgument(
-            f"iwae lists the values of one particle's z and {states:,} are more than "
+            f"iwae lists the values of one particle's z and {values}^{variables} are more than "
             f"{MOST_STATES:,}; use fewer dimensions or categories"
         )
+    states = _listable(items, values**variables)
+    origin = torch.zeros(event, dtype=torch.float64)
+    assert base.enumerate is not None
     matrix = (2 * noise.normal(PIXELS, origin.numel())).contiguous()
     start = noise.normal(PIXELS).contiguous()
     every = base.enumerate(origin, torch.arange(states))  # [states, *event]

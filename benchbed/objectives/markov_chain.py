@@ -32,7 +32,7 @@ def markov_chain(
     that list all categories^steps paths are refused above 4,096.
 
     Args:
-        steps: T, at least 2.
+        steps: T, from 2 to 10,000.
         categories: K, at least 2, the states at every step.
         shared: the moves of all steps follow one table of logits, K + K^2 parameters in all;
             otherwise each step has its own, K + (T - 1) K^2.

@@ -23,10 +23,13 @@ from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families import CATEGORICAL
 from benchbed.layout import draws_first, draws_last, linear
+from benchbed.objectives._affordable import affordable
 from benchbed.objectives._at_the_posterior import zero_at
 from benchbed.objectives._digits_model import PIXELS, binary_digits, digits_model
+from benchbed.objectives._listable import count_states
 from benchbed.objectives._points import gradient_of
 from benchbed.objectives._prior_model import (
+    LISTS,
     Decoder,
     LogLikelihood,
     apart,
@@ -65,8 +68,8 @@ def mixture_prior(
     items: int = 4,
     dimensions: int | None = None,
     categories: int | None = None,
-    separation: float = 1.0,
-    distance: float = 1.0,
+    separation: float | None = None,
+    distance: float | None = None,
     training_steps: int = 40,
     seed: int = 0,
 ) -> Objective:
@@ -83,42 +86,52 @@ def mixture_prior(
             q(c | x), with seeded values.
         terms: what of KL(q(z, c | x) || p(z, c)) is in the cost: ``sampled`` (log q - log p at z
             and c), ``component`` (c sampled, the divergence over z in closed form) or ``exact``
-            (all in closed form: c then is in no term of the cost). One expectation, three
-            variances.
+            (all in closed form: c then is in no term of the cost). One gradient, three variances.
+            As in ``elbo``, what is all in closed form is counted from its value at the point, so
+            that the score multiplies nothing of it: with exact E[J] is the bound less a number.
         items: data points, each with its own q; of the digits taken evenly through the data.
         dimensions: latent variables of one data point of the toy beside c; by default 2.
         categories: of each variable of the toy and of c; by default 3.
         separation: of the toy's components, standard deviation of their logits; at 0 they are the
-            same and, with 1 dimension, the bound can reach log p(x).
+            same and, with 1 dimension, the bound can reach log p(x). By default 1.
         distance: of the toy's q from the product law closest to the posterior in KL(p || q): its
-            logits move by distance / 2 times seeded normal numbers.
+            logits move by distance / 2 times seeded normal numbers. By default 1.
         training_steps: of digits_vae's model.
         seed: of the toy's model, data and step, or of the digits' head.
     """
     if terms not in ("sampled", "component", "exact"):
         raise BadArgument(f"mixture_prior needs terms: sampled, component or exact, got '{terms}'")
-    check_sizes("mixture_prior", data, items, dimensions=dimensions, categories=categories)
+    check_sizes(
+        "mixture_prior",
+        *(data, items),
+        dimensions=dimensions,
+        categories=categories,
+        separation=separation,
+        distance=distance,
+    )
+    separation, distance = (1.0 if given is None else given for given in (separation, distance))
     if data == "digits":
         mixture, log_likelihood, params, jacobian = _digits(items, training_steps, seed)
     else:
         shape = (2 if dimensions is None else dimensions, 3 if categories is None else categories)
         mixture, decoder, params = toy(items, *shape, separation, distance, seed)
         log_likelihood, jacobian = decoder.log_likelihood, None
-    every = every_state("mixture_prior", CATEGORICAL, params[0, :-1])
+    every = every_state(CATEGORICAL, params[0, :-1])
     table = table_of(log_likelihood, every, items)  # [items, states]
 
+    level = divergence(mixture, params) if terms == "exact" else torch.zeros(items).to(params)
     reached = data == "toy" and separation == distance == 0 and len(every[0]) == 1
 
     def value(params: Tensor) -> Tensor:
         log_q = CATEGORICAL.log_prob(params[:, None, :-1], every)
         reconstruction = (log_q.exp() * table).sum(-1)
-        return (divergence(mixture, params) - reconstruction).mean()
+        return (divergence(mixture, params) - level - reconstruction).mean()
 
     return Objective(
         "mixture_prior",
         CATEGORICAL,
         params,
-        _cost(mixture, log_likelihood, terms, items),
+        _cost(mixture, log_likelihood, terms, level),
         value,
         zero_at(params, gradient_of(value)) if reached else gradient_of(value),
         direct=True,
@@ -142,13 +155,16 @@ def _given_component(mixture: Mixture, log_q: Tensor) -> Tensor:
 
 
 def _cost(
-    mixture: Mixture, log_likelihood: LogLikelihood, terms: Terms, items: int
+    mixture: Mixture, log_likelihood: LogLikelihood, terms: Terms, level: Tensor
 ) -> Callable[[Tensor, Tensor], Tensor]:
+    """``level`` [items] is taken off the divergence in closed form."""
+    items = len(level)
+
     def cost(z: Tensor, params: Tensor) -> Tensor:
         inside, component = z[..., :-1, :], z[..., -1, :]
         reconstruction = log_likelihood(inside.flatten(-2))
         if terms == "exact":
-            return (divergence(mixture, params) - reconstruction) / items
+            return (divergence(mixture, params) - level.to(params) - reconstruction) / items
         if terms == "component":
             log_q = params.log_softmax(-1)
             at_c = log_q[..., -1, :] + _given_component(mixture, log_q)
@@ -165,6 +181,9 @@ def toy(
     """Return the toy's prior, its decoder with the data, and q's logits [items, d + 1, K]."""
     at_least("mixture_prior", "dimensions", dimensions, 1)
     at_least("mixture_prior", "categories", categories, 2)
+    states = count_states("mixture_prior", LISTS, categories, dimensions)
+    largest = items * states * categories
+    affordable("mixture_prior", largest, "use fewer items, dimensions or categories")
     finite_number("mixture_prior", "separation", separation)
     at_least("mixture_prior", "seed", seed, 0)
     noise = Noise(seed, "mixture_prior", dtype=torch.float64)
@@ -174,7 +193,7 @@ def toy(
     c = drawn(CATEGORICAL, weights.expand(items, 1, -1), noise)[:, 0]  # [items, C]
     truth = drawn(CATEGORICAL, torch.einsum("dkc,ic->idk", components, c), noise)
     decoder = decoder_of(truth.flatten(1), noise)
-    every = every_state("mixture_prior", CATEGORICAL, components[:, :, 0])
+    every = every_state(CATEGORICAL, components[:, :, 0])
     prior = mixture.log_joint(every[:, None])[:, 0]  # [states, C]
     joint = table_of(decoder.log_likelihood, every, items)[..., None] + prior
     posterior = joint.flatten(1).softmax(-1).reshape(joint.shape)  # [items, states, C]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+from benchbed.arguments import finite_number
 from benchbed.contracts import Objective
 from benchbed.errors import BadArgument, nearest
 from benchbed.objectives.normal_toys import normal_cosine, normal_exponential, normal_quadratic
@@ -33,4 +34,5 @@ def mohamed_toy(
             f"mohamed_toy needs cost: quadratic, exponential or cosine, got '{cost}'"
             f"{nearest(str(cost), COSTS)}"
         )
+    k = finite_number("mohamed_toy", "k", k)
     return replace(COSTS[cost](k=k, dimensions=1, mean=1.0, scale=1.0), name="mohamed_toy")

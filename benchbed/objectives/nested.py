@@ -79,7 +79,8 @@ def nested(
             f"nested needs a scale from 0.01 to 2, got {scale}; beyond 2 sums of {NODES} nodes are "
             "no longer exact, try 0.7"
         )
-    if finite_number("nested", "spread", spread) < 0:
+    spread = finite_number("nested", "spread", spread)
+    if spread < 0:
         raise BadArgument(f"nested needs spread >= 0, got {spread}; 0 makes z uniform")
     terms = terms_of(categories, dimensions, seed)
     noise = Noise(seed, "nested", "point", dtype=torch.float64)

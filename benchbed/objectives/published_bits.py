@@ -54,6 +54,7 @@ def double_cv_toy(logits: float = 0.0) -> Objective:
     Args:
         logits: of every bit; 0 at the paper's start.
     """
+    logits = finite_number("double_cv_toy", "logits", logits)
     toy = quadratic(dimensions=DOUBLE_CV_BITS, target=0.499, reduce="mean", logits=logits)
     return replace(toy, name="double_cv_toy", citation="Titsias and Shi 2022")
 
@@ -95,7 +96,7 @@ def shared_logit_toy(logit: float = 0.0) -> Objective:
 
 
 def _of_one_bit(name: str, target: float, logits: float, citation: str) -> Objective:
-    finite_number(name, "a target", target)
+    target = finite_number(name, "a target", target)
     at = finite_number(name, "logits", logits)
     toy = quadratic(dimensions=1, target=target, logits=at)
     return replace(toy, name=name, citation=citation)

@@ -33,6 +33,11 @@ def reinmax_toy(exponent: float = 1.5, seed: int = 0) -> Objective:
         seed: of the logits (the paper has 10).
     """
     at_least("reinmax_toy", "seed", seed, 0)
+    exponent = finite_number("reinmax_toy", "exponent", exponent)
+    if not exponent > 1:
+        raise BadArgument(
+            f"reinmax_toy needs exponent > 1, got {exponent}; the paper has 1.5, 2 and 3"
+        )
     noise = Noise(seed, "reinmax_toy", dtype=torch.float64)
     logits = REINMAX_WIDTH * (2 * noise.uniform(REINMAX_VARIABLES, 2) - 1)
     toy = polynomial(dimensions=REINMAX_VARIABLES, categories=2, exponent=exponent)

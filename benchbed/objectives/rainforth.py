@@ -41,6 +41,7 @@ CITATION = "Rainforth et al. 2018"
 POINTS = 1024  # of data
 VARIANCE = 2 / 3  # of q
 SCALE = math.sqrt(VARIANCE)
+MOST_NUMBERS = 2**26  # in one z, the data or the Jacobian: 512 MiB
 CURVATURE = VARIANCE - 0.5  # log w = ... - CURVATURE |eps + ...|^2
 
 
@@ -97,6 +98,14 @@ def rainforth(
     if finite_number("rainforth", "perturbation", perturbation) < 0:
         raise BadArgument(
             f"rainforth needs perturbation >= 0, got {perturbation}; 0 is the optimum"
+        )
+    jacobian = items * dimensions**2 * (dimensions + 1) if gradient == "inference" else 0
+    data, one_z = dimensions * max(POINTS, dimensions), particles * items * dimensions
+    if max(data, one_z, jacobian) > MOST_NUMBERS:
+        what = "particles" if one_z > max(data, jacobian) else "dimensions"
+        raise BadArgument(
+            f"rainforth with {particles:.6g} particles, {items} items and {dimensions:.6g} "
+            f"dimensions needs more than {MOST_NUMBERS:,} numbers in memory; use fewer {what}"
         )
     model = model_of(items, dimensions, perturbation, seed)
     make = _inference if gradient == "inference" else _generative

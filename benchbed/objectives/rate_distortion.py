@@ -14,14 +14,14 @@ the rate, so that a larger one means fewer bits, and 1 is the ELBO at the optima
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from benchbed.arguments import at_least, finite_number
 from benchbed.contracts import Objective
-from benchbed.errors import BadArgument
+from benchbed.errors import BadArgument, nearest
 from benchbed.objectives._discrete_model import (
     DiscreteModel,
     Latents,
@@ -31,12 +31,13 @@ from benchbed.objectives._discrete_model import (
 from benchbed.objectives._elbo_terms import Term, bound, value_of
 from benchbed.objectives.elbo import FORMS, terms_of
 
+Terms = Literal["sampled", "exact", "all", "reconstruction", "mutual_information"]
 CITATION = "Alemi et al. 2018; Blahut 1972"
 
 
 def rate_distortion(
     multiplier: float = 1.0,
-    terms: Literal["sampled", "exact", "all", "reconstruction", "mutual_information"] = "sampled",
+    terms: Terms = "sampled",
     latents: Latents = "bernoulli",
     data: int = 3,
     dimensions: int = 2,
@@ -50,7 +51,10 @@ def rate_distortion(
 
     To be lowered; the mean over images. Params are the logits of every image's q,
     [data * dimensions] (or that by categories). As in ``elbo``, a term in closed form is counted
-    from its value at the point. Row S23 of benchbed.facts.coverage.
+    from its value at the point, and terms: sampled reads the cost itself. A small multiplier and a
+    few iterations drive q to certainty: what has less than a chance of 1 / draws is then seen in
+    closed form alone, and a bias test on draws may call any estimator biased. Row S23 of
+    benchbed.facts.coverage.
 
     Args:
         multiplier: of the rate, at least 0: the price of a nat of I(X, Z) in nats of distortion.
@@ -69,6 +73,11 @@ def rate_distortion(
         seed: of the model, of the images and of the steps.
     """
     name = "rate_distortion"
+    if terms not in get_args(Terms):
+        raise BadArgument(
+            f"{name} needs terms: one of {', '.join(get_args(Terms))}, got '{terms}'"
+            f"{nearest(str(terms), get_args(Terms))}"
+        )
     if finite_number(name, "multiplier", multiplier) < 0:
         raise BadArgument(
             f"{name} needs a multiplier >= 0, got {multiplier}; below 0 the rate would be raised"

@@ -33,7 +33,7 @@ def step(dimensions: int = 4, scale: float = 0.5, seed: int = 0) -> Objective:
     """
     at_least("step", "dimensions", dimensions, 1)
     at_least("step", "seed", seed, 0)
-    affordable("step", dimensions**2, "use 4,096 dimensions or fewer")
+    affordable("step", dimensions**2, "use 4,472 dimensions or fewer")
     family = step_family(scale)
     noise = Noise(seed, "step", dtype=torch.float64)
     params = 0.5 * noise.normal(dimensions).contiguous()

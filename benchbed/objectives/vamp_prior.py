@@ -28,9 +28,13 @@ from benchbed.errors import BadArgument
 from benchbed.families import BERNOULLI
 from benchbed.families.extended import extended
 from benchbed.layout import draws_first, draws_last
+from benchbed.objectives._affordable import affordable
 from benchbed.objectives._digits_model import DigitsModel, binary_digits, digits_model
+from benchbed.objectives._listable import count_states
 from benchbed.objectives._points import gradient_of
 from benchbed.objectives._prior_model import (
+    LISTS,
+    PIXELS,
     Decoder,
     LogLikelihood,
     check_sizes,
@@ -98,10 +102,13 @@ def vamp_prior(
         params, jacobian = _by_weights(model, batch, count if pseudo else 0, noise)
     else:
         bits = at_least("vamp_prior", "dimensions", 3 if dimensions is None else dimensions, 1)
+        states = count_states("vamp_prior", LISTS, 2, bits, "dimensions")
+        largest = max(items, count) * max(states, PIXELS)
+        affordable("vamp_prior", largest, "use fewer items, components or dimensions")
         log_likelihood = toy(items, bits, seed).log_likelihood
         params = 1.5 * noise.normal(items * bits + pseudo * count * bits).contiguous()
         jacobian = None
-    every = every_state("vamp_prior", BERNOULLI, params[:bits])
+    every = every_state(BERNOULLI, params[:bits])
     value = _value(table_of(log_likelihood, every, items), every, count, pseudo)
     return Objective(
         "vamp_prior",

@@ -35,6 +35,7 @@ from torch import Tensor
 from benchbed.arguments import at_least, finite_number
 from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
+from benchbed.families._normal_cells import noise_scale
 from benchbed.families.learned_codebook import learned_codebook, log_masses, split
 from benchbed.objectives._affordable import affordable
 from benchbed.objectives._coupled_blocks import coupled_cost
@@ -69,7 +70,9 @@ def vector_quantized(
     at_least("vector_quantized", "coordinates", coordinates, 1)
     at_least("vector_quantized", "codes", codes, 2)
     at_least("vector_quantized", "seed", seed, 0)
-    if finite_number("vector_quantized", "commitment", commitment) < 0:
+    noise_scale("vector_quantized", scale)
+    commitment = finite_number("vector_quantized", "commitment", commitment)
+    if commitment < 0:
         raise BadArgument(
             f"vector_quantized needs a commitment >= 0, got {commitment}; a negative one would "
             "drive the encoder away from its codes, try 0.25"

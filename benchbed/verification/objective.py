@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import math
-
 from benchbed.contracts import Objective
 from benchbed.errors import BrokenContract
-from benchbed.verification.check import Check
-from benchbed.verification.cost import cost_checks, law_checks
+from benchbed.verification.check import Check, broken
+from benchbed.verification.cost import cost_checks
 from benchbed.verification.gradient import gradient_checks
+from benchbed.verification.law import law_checks
+from benchbed.verification.record import record_checks
+
+FIRST = ("params", "samples", "family", "cost")  # nothing can be said without them
+STAGES = (
+    ("family", record_checks),
+    ("cost", cost_checks),
+    ("family", law_checks),
+    ("exact gradient", gradient_checks),
+)
 
 
 def verify_objective(objective: Objective) -> list[Check]:
@@ -17,8 +25,16 @@ def verify_objective(objective: Objective) -> list[Check]:
     Exact comparisons are made at the objective's point and at one beside it, where no term vanishes
     by symmetry; the larger error counts. A cost that cannot be called at all is the only check.
     """
-    try:
-        found = list(cost_checks(objective))
-    except BrokenContract as error:
-        return [Check("cost", "its contract", math.inf, 0.0, str(error))]
-    return found + list(law_checks(objective)) + gradient_checks(objective)
+    found: list[Check] = []
+    for name, stage in STAGES:
+        try:
+            found.extend(stage(objective))
+        except BrokenContract as error:
+            if name == "cost":
+                return [broken(name, error)]
+            found.append(broken(name, error))
+        except Exception as error:
+            found.append(broken(name, error))
+        if stage is not law_checks and any(c.name in FIRST and not c.passed for c in found):
+            break
+    return found

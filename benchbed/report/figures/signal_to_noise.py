@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -34,6 +36,7 @@ COLUMNS = [
     "objective", "estimator", "samples", ALONG, *SIGNAL, "signal_from", "signal_drawn",
     "snr_floor", *SLOPE, "signal_points", "signal_fitted",
 ]  # fmt: skip
+DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.2, 1.5)))  # of lines of one colour
 LEFT, PANEL, ASIDE, HEIGHT = 0.78, 4.9, 3.3, 3.8  # inches
 HEAD, FOOT = 0.4, 0.6
 
@@ -74,7 +77,7 @@ def _draw(part: pd.DataFrame, titles: list[str], looks: Mapping[str, Look]) -> F
         handles = _fill(axes, part[part["panel"] == title], looks)
         axes.legend(
             handles=handles, loc="upper left", bbox_to_anchor=(1.02, 1.02), frameon=False,
-            handlelength=2.0, labelspacing=0.75, borderaxespad=0,
+            handlelength=3.0, labelspacing=0.75, borderaxespad=0,
         )  # fmt: skip
     return figure
 
@@ -89,25 +92,30 @@ def _fill(axes: Axes, here: pd.DataFrame, looks: Mapping[str, Look]) -> list[Art
     floor = here.groupby("place")["snr_floor"].max()
     axes.plot(floor.index, floor, color=MUTED, ls=":", lw=1.2, zorder=1.5)
     handles: list[tuple[float, Artist]] = []
+    alike: Counter[str] = Counter()  # lines of a colour so far
     for estimator, rows in here.sort_values("place").groupby("estimator", sort=False):
         look = looks[str(rows["estimator_name"].iloc[0])]
+        style = DASHES[alike[str(look.colour)] % len(DASHES)]
+        alike[str(look.colour)] += 1
         fitted = rows[rows["signal_fitted"] > 0]
-        axes.plot(fitted["place"], fitted["signal_fitted"], color=look.colour, lw=1.1, zorder=2)
+        axes.plot(
+            fitted["place"], fitted["signal_fitted"], color=look.colour, ls=style, lw=1.1, zorder=2
+        )
         for _, row in rows.iterrows():
             dot(axes, Reading(row["place"]), reading(row, "signal", "signal_drawn"), look, 4.8)
         top = float(rows["signal_high"].iloc[-1])
-        handles.append((top, _entry(str(estimator), rows.iloc[0], look)))
+        handles.append((top, _entry(str(estimator), rows.iloc[0], look, style)))
     handles.sort(key=lambda pair: -pair[0])
     line = Line2D([], [], color=MUTED, ls=":", lw=1.2, label="floor of a measured mean, 1 / √draws")
     return [*(artist for _, artist in handles), line]
 
 
-def _entry(estimator: str, row: pd.Series, look: Look) -> Artist:
+def _entry(estimator: str, row: pd.Series, look: Look, style: Any) -> Artist:
     """Return the legend entry of one line: its name and its slope."""
     numbers = [float(row[name]) for name in SLOPE]
     told = "no slope" if math.isnan(numbers[0]) else "slope " + " ".join(with_interval(*numbers))
     aside = ", measured" if row["signal_from"] == MEASURED else ""
     return Line2D(
-        [], [], color=look.colour, marker=look.marker, ms=look.size(5.4), lw=1.1,
+        [], [], color=look.colour, marker=look.marker, ms=look.size(5.4), lw=1.1, ls=style,
         label=f"{wrapped(estimator, 36)}\n{told}{aside}",
     )  # fmt: skip

@@ -1,0 +1,53 @@
+"""The record itself, before anything is computed from it: params, samples, the Jacobian."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+
+from benchbed.contracts import Objective
+from benchbed.rng import Noise
+from benchbed.verification.check import Check, called
+
+
+def record_checks(objective: Objective) -> Iterator[Check]:
+    """Yield the checks of shapes; where one fails, nothing after it would say anything."""
+    family, params = objective.family, objective.params
+    axes = family.params_axes
+    if params.ndim < axes or not params.numel():
+        shape, advice = list(params.shape), f"of {family.name} are [*items, {axes} parameter axes]"
+        yield _wrong("params", "the family's axes", f"params {shape} cannot be: those {advice}")
+        return
+    if not torch.isfinite(params).all():
+        yield _wrong("params", "finite numbers", "params are NaN or infinite somewhere")
+        return
+    noise = Noise(2, "verify", dtype=torch.float64)
+    z = called("family.sample", lambda: family.sample(params, 5, 3, noise))
+    mean = called("family.mean", lambda: family.mean(params))
+    wanted = [5, 3, *mean.shape]
+    if list(z.shape) != wanted or mean.ndim != len(family.items(params)) + family.event_axes:
+        yield _wrong(
+            "samples",
+            "their shape",
+            f"family.sample gave {list(z.shape)} for 5 draws of 3 samples, and family.mean "
+            f"{list(mean.shape)}; they are [draws, samples, *items, *event] and [*items, *event], "
+            f"with {family.event_axes} event axes",
+        )
+    matrix = objective.jacobian
+    if matrix is not None:
+        advice = "it is NaN or infinite somewhere"
+        right = bool(torch.isfinite(matrix).all())
+        if list(matrix.shape[:-1]) != list(params.shape):
+            right = False
+            advice = (
+                f"it is {list(matrix.shape)}, d params / d weights of params {list(params.shape)}: "
+                f"write it as {[*params.shape]} and then the weights on one last axis"
+            )
+        error = 0.0 if right else math.inf
+        yield Check("jacobian", "the shape of params", error, 0.0, "" if right else advice)
+
+
+def _wrong(name: str, against: str, advice: str) -> Check:
+    return Check(name, against, math.inf, 0.0, advice)
