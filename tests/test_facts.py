@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from test_cli import call, refused, spawn
 
 import benchbed.facts
 from benchbed.catalogue import ESTIMATORS, OBJECTIVES
+from benchbed.cli import _facts_tables
 from benchbed.errors import ExitCode
 from benchbed.facts import FACTS, Fact, Limit, evaluate, gumbel
 from benchbed.facts.carriers import carriers
@@ -310,8 +312,8 @@ class TestCommand:
         assert done.returncode == 0
         text = " ".join(done.stdout.split())
         assert "slip: the proof's line" in text
-        assert "falls like n^-2: observed 2.032, 2.002" in text
-        assert "at n = 8, 32, 128" in text
+        assert "falls like n^-2: observed 2.002, 2.000" in text
+        assert "at n = 32, 128, 512" in text
         assert done.stdout.splitlines()[-1] == "4 facts hold; 2 rows, nothing missing"
         assert done.stdout.index("\nSA4  the") < done.stdout.index("\nSA5  softmax")
 
@@ -325,6 +327,17 @@ class TestCommand:
         lines = done.stdout.splitlines()
         assert lines[-1] == f"{len(ROWS)} rows, nothing missing"
         assert [line.split()[0] for line in lines[1:-2] if line[:1].strip()] == list(ROWS)
+
+    def test_no_name_is_cut_on_a_narrow_terminal(self, monkeypatch):
+        narrow = Console(width=80, highlight=False, markup=False, emoji=False)
+        monkeypatch.setattr(_facts_tables, "_console", lambda: narrow)
+        lines = call("facts", "--coverage").stdout.splitlines()
+        assert max(map(len, lines[:-1])) <= 80
+        text = " ".join(" ".join(lines).split())
+        assert "\u2026" not in text
+        for row in ROWS.values():
+            for name in (*row.objectives, *row.estimators, *row.experiments):
+                assert name in text
 
     def test_json(self):
         found = json.loads(call("facts", "SA3", "SA4", "--json").stdout)

@@ -35,6 +35,8 @@ from benchbed.objectives._multisets import counts_of, expected_over_multisets, f
 from benchbed.objectives._noncentral import _law_of_radius, expected_log_mean_at_distance
 from benchbed.objectives._points import gradient_of
 from benchbed.objectives.rainforth import model_of
+from benchbed.report.figures import signal_to_noise as figure_file
+from benchbed.report.figures.style import Look
 from benchbed.rng import Noise
 
 PARTICLES = range(1, 17)
@@ -507,11 +509,45 @@ def test_the_model_has_no_path():
         ({"gradient": "model"}, "inference or generative, got 'model'"),
         ({"perturbation": -0.1}, "perturbation >= 0"),
         ({"perturbation": math.inf}, "perturbation: a finite number"),
+        ({"dimensions": 500}, "use fewer dimensions"),
+        ({"dimensions": 10**9, "gradient": "generative"}, "use fewer dimensions"),
+        ({"particles": 10**30}, "use fewer particles"),
     ],
 )
 def test_rainforth_refuses_what_it_cannot_be(settings, words):
     with pytest.raises(BadArgument, match=words) as caught:
         rainforth(**settings)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("perturbation", [10.0, 1e3, 1e200])
+def test_a_q_too_far_away_is_one_line(perturbation):
+    """Before anything is allocated for the law of its weights."""
+    for gradient in ("inference", "generative"):
+        problem = rainforth(perturbation=perturbation, gradient=gradient)
+        for exact in (problem.exact_value, problem.exact_gradient):
+            with pytest.raises(BadArgument, match=r"perturbation: 0\.01") as caught:
+                exact()
+            assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"dimensions": 10**9}, "2\\^1000000000 are more than 4,096"),
+        ({"dimensions": None, "latents": "categorical", "categories": 10**6}, "1000000\\^2"),
+        ({"particles": 10**30}, "at most 1,048,576 particles"),
+        ({"items": 10**9}, "use at most 1,048,576 items"),
+        ({"items": 10**9, "latents": "normal", "dimensions": 1}, "use at most 3,492 items"),
+        ({"distance": "1"}, "distance: a finite number"),
+        ({"distance": True}, "distance: a finite number"),
+        ({"distance": math.nan}, "distance: a finite number"),
+        ({"distance": -1.0}, "distance >= 0"),
+    ],
+)
+def test_iwae_refuses_what_it_cannot_be(settings, words):
+    with pytest.raises(BadArgument, match=words) as caught:
+        iwae(**settings)
     assert "\n" not in str(caught.value)
 
 
@@ -618,3 +654,21 @@ def test_only_cells_that_differ_in_particles_alone_share_a_line():
     assert "signal_slope" in signal_to_noise(
         pd.DataFrame([row(4)]).drop(columns="objective.particles")
     )
+
+
+def test_lines_of_one_colour_differ_in_dashes():
+    rows = [row(count, objective=f"toy(particles={count})", estimator=name, estimator_name=name)
+            for name in ("one", "two", "three") for count in (4, 16, 64, 256)]  # fmt: skip
+    looks = dict(
+        zip(
+            ("one", "two", "three"),
+            (Look("C0", "o"), Look("C0", "s"), Look("C1", "o")),
+            strict=True,
+        )
+    )
+    (made,) = figure_file.sheets(pd.DataFrame(rows), looks)
+    (axes,) = made.figure.axes
+    entries = axes.get_legend().get_lines()[:3]
+    drawn = {(line.get_color(), line.get_linestyle()) for line in entries}
+    assert len(drawn) == 3
+    assert len({colour for colour, _ in drawn}) == 2

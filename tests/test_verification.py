@@ -7,6 +7,7 @@ import math
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +18,10 @@ from click.testing import CliRunner
 from benchbed.catalogue import OBJECTIVES, build_objective
 from benchbed.cli import cli
 from benchbed.contracts import Objective
-from benchbed.families import BERNOULLI, NORMAL
+from benchbed.families import BERNOULLI, CATEGORICAL, NORMAL
+from benchbed.rng import Noise
 from benchbed.verification import Check, gradient_checks, verify_objective
+from benchbed.verification import gradient as gradient_file
 from benchbed.verification.quadrature import integrate
 
 POINT = torch.tensor([0.3, -0.5, 1.0], dtype=torch.float64)
@@ -39,6 +42,44 @@ LAW = Objective(  # with a direct term and a closed form
     gradient=lambda params: torch.stack((2 * params[0], 0 * params[1])),
     direct=True,
 )
+
+
+NINE = build_objective("normal_quadratic", dimensions=9)  # too many for a product rule
+
+
+def huge(start: float = 0.0, scale: float = 1.0) -> Objective:
+    """Return start + scale |z|^2 of two normal variables."""
+
+    def gradient(p):
+        return scale * torch.stack((2 * p[0], 2 * (2 * p[1]).exp()))
+
+    return Objective(
+        "huge",
+        NORMAL,
+        torch.tensor([[0.4, -0.2], [-0.3, 0.1]], dtype=torch.float64),
+        lambda z, _: start + scale * z.square().sum(-1),
+        value=lambda p: start + scale * (p[0].square() + (2 * p[1]).exp()).sum(),
+        gradient=gradient,
+    )
+
+
+def heavy(growth: float) -> Objective:
+    """Return sum_i exp(growth z_i) of nine normal variables."""
+
+    def value(p):
+        return (growth * p[0] + growth**2 / 2 * (2 * p[1]).exp()).exp()
+
+    def slopes(p):
+        return torch.stack((torch.ones_like(p[1]), growth * (2 * p[1]).exp()))
+
+    return Objective(
+        "heavy",
+        NORMAL,
+        torch.zeros(2, 9),
+        lambda z, _: (growth * z).exp().sum(-1),
+        value=lambda p: value(p).sum(),
+        gradient=lambda p: growth * value(p) * slopes(p),
+    )
 
 
 def failed(objective: Objective) -> dict[str, str]:
@@ -134,6 +175,107 @@ FAULTS: list[tuple[str, Objective, str, str]] = [
     ),
     ("slope", replace(MINE, cost=blind), "slope dJ/dz", "write differentiable=False"),
     (
+        "threshold",
+        replace(MINE, cost=lambda z, _: (z.sum(-1) > 1).to(z)),
+        "slope dJ/dz",
+        "its slope is 0 everywhere",
+    ),
+    (
+        "changes z",
+        replace(MINE, cost=lambda z, _: z.clamp_(0.1, 0.9).sum(-1)),
+        "cost",
+        "changes z in place",
+    ),
+    ("jacobian", replace(MINE, jacobian=torch.ones(7, 3)), "jacobian", "write it as [3]"),
+    ("params", replace(MINE, family=CATEGORICAL), "params", "[*items, 2 parameter axes]"),
+    ("no params", replace(MINE, params=POINT[:0]), "params", "params [0] cannot be"),
+    ("NaN params", replace(MINE, params=POINT * math.nan), "params", "NaN or infinite"),
+    (
+        "samples of a wrong shape",
+        replace(MINE, family=replace(BERNOULLI, sample=lambda *_: torch.zeros(5, 3, 2))),
+        "samples",
+        "family.sample gave [5, 3, 2]",
+    ),
+    (
+        "no samples",
+        replace(MINE, family=replace(BERNOULLI, sample=lambda *_: 1 / 0)),
+        "family",
+        "family.sample failed: ZeroDivisionError",
+    ),
+    (
+        "no probabilities",
+        replace(MINE, family=replace(BERNOULLI, log_prob=lambda *_: 1 / 0)),
+        "family",
+        "family.log_prob failed",
+    ),
+    (
+        "samples of a normal law",
+        replace(LAW, family=replace(NORMAL, sample=lambda p, *more: NORMAL.sample(1.1 * p, *more))),
+        "samples",
+        "does not follow family.log_prob",
+    ),
+    (
+        "score of a wrong shape",
+        replace(LAW, family=replace(NORMAL, score=lambda p, z: NORMAL.score(p, z)[..., 0, :])),
+        "score",
+        "not d log_prob / d params",
+    ),
+    (
+        "mean",
+        replace(MINE, family=replace(BERNOULLI, mean=lambda p: p)),
+        "mean",
+        "family.mean is not E[z]",
+    ),
+    (
+        "no gradient",
+        replace(LAW, gradient=None),
+        "exact gradient",
+        "give it a closed-form gradient",
+    ),
+    (
+        "no value, and nothing in its place",
+        replace(NINE, value=None),
+        "exact value",
+        "give value=..., too",
+    ),
+    (
+        "too many z",
+        replace(MINE, params=torch.zeros(40)),
+        "exact gradient",
+        "1,099,511,627,776 states",
+    ),
+    (
+        "gradient of a wrong shape",
+        replace(LAW, gradient=lambda p: 2 * p[0]),
+        "exact gradient",
+        "returned [1] in torch.float64; it must return [2, 1]",
+    ),
+    (
+        "gradient in float32",
+        replace(LAW, gradient=lambda p: LAW.gradient(p).float()),
+        "exact gradient",
+        "in torch.float32",
+    ),
+    (
+        "value of a wrong type",
+        replace(LAW, value=lambda p: float(p[0, 0]) ** 2),
+        "exact value",
+        "returned float",
+    ),
+    ("value that fails", replace(LAW, value=lambda _: 1 / 0), "exact value", "ZeroDivisionError"),
+    (
+        "value that is none",
+        replace(LAW, value=lambda p: p[0, 0] * math.nan),
+        "exact value",
+        "NaN or infinite",
+    ),
+    (
+        "tiny gradient beside a huge value",
+        replace(huge(1e6, 1e-3), gradient=lambda p: 1.01e-3 * huge().gradient(p)),
+        "exact gradient",
+        "not the derivative",
+    ),
+    (
         "score",
         replace(MINE, family=replace(BERNOULLI, score=lambda _, z: z - 0.5)),
         "score",
@@ -192,13 +334,67 @@ def test_each_fault_is_seen_and_named(fault):
     assert "\n" not in found[name]
 
 
+def test_what_a_broken_cost_would_make_of_the_other_checks_is_not_said():
+    (only,) = failed(replace(MINE, cost=undefined))
+    assert only == "cost"
+
+
+SOUND: dict[str, Objective] = {
+    "a constant": replace(MINE, cost=lambda z, _: torch.ones_like(z[..., 0])),
+    "nothing": replace(MINE, cost=lambda z, _: torch.zeros_like(z[..., 0])),
+    "whole numbers": replace(
+        MINE, cost=lambda z, _: (z.sum(-1) > 1).long(), differentiable=False, relaxed=False
+    ),
+    "a constant's formula": replace(
+        MINE,
+        cost=lambda z, _: torch.ones_like(z[..., 0]),
+        value=lambda p: 1 + 0 * p.sum(),
+        gradient=torch.zeros_like,
+    ),
+    "a mean of 0": replace(
+        MINE,
+        params=0 * POINT,
+        cost=lambda z, _: (z - 0.5).sum(-1),
+        value=lambda p: (p.sigmoid() - 0.5).sum(),
+        gradient=lambda p: p.sigmoid() * (-p).sigmoid(),
+    ),
+    "a tiny gradient": huge(1e6, 1e-3),
+    "a huge value": huge(1e9),
+    "a gradient alone": replace(huge(), value=None),
+    "a gradient wanted": replace(MINE, params=torch.nn.Parameter(POINT)),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_no_false_alarm(name):
+    assert failed(SOUND[name]) == {}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_heavy_tail_is_no_fault(seed, monkeypatch):
+    """The standard error of 20,000 samples lacks what their mean lacks."""
+    monkeypatch.setattr(gradient_file, "Noise", lambda _, *path, **kind: Noise(seed, *path, **kind))
+    (first, *_) = gradient_checks(heavy(3.0))
+    assert first.passed
+    assert "nothing: one of" in first.against
+    light = heavy(0.5)
+    assert gradient_checks(light)[0].passed
+    wrong = replace(light, value=lambda p: 1.05 * light.exact_value(p))
+    assert not gradient_checks(wrong)[0].passed
+
+
+def test_a_sum_over_very_many_z_is_differenced_in_few_directions():
+    many = replace(MINE, params=torch.linspace(-1, 1, 17))
+    before = time.process_time()
+    assert failed(many) == {}
+    assert time.process_time() - before < 20
+
+
 def test_a_value_that_can_only_be_sampled_is_sampled():
-    """Nine normal variables are too many for a product rule."""
-    nine = build_objective("normal_quadratic", dimensions=9)
-    (first, *_) = gradient_checks(nine)
+    (first, *_) = gradient_checks(NINE)
     assert "samples" in first.against
     assert first.passed
-    wrong = replace(nine, value=lambda p: 1.02 * nine.exact_value(p))
+    wrong = replace(NINE, value=lambda p: 1.02 * NINE.exact_value(p))
     assert "exact value" in failed(wrong)
 
 

@@ -29,6 +29,11 @@ def find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Calla
     Raises:
         UnknownName: there is none, or it cannot be imported.
     """
+    if not isinstance(name, str):
+        raise UnknownName(
+            f"{kind} {name!r} is no name; write build_{kind}(NAME, **settings), or **entry for a "
+            "dict with its name and settings"
+        )
     if name in table:
         return table[name]
     if ":" not in name:

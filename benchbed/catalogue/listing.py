@@ -12,7 +12,7 @@ from benchbed.catalogue.estimators import ESTIMATORS
 from benchbed.catalogue.find import find, plugins
 from benchbed.catalogue.objectives import OBJECTIVES
 from benchbed.contracts import Estimator, Objective, obstacle
-from benchbed.errors import BadArgument, UnknownName
+from benchbed.errors import BadArgument, BenchbedError, UnknownName
 
 # An objective of each kind of latents: who fits it, and how often an estimator calls J there.
 YARDSTICKS: Mapping[str, dict[str, Any]] = {
@@ -41,9 +41,10 @@ SIZES |= {"poisson": "d=8 Poisson", "particles": "2 particles"}
 def listing(kind: str, objective: str | None = None) -> list[dict[str, Any]]:
     """Return everything of a kind (``estimators``, ``objectives``), one mapping each.
 
-    All have name, settings (with their defaults) and summary; an estimator also has what its record
-    promises at those defaults: families, unbiased, target, needs, tuned, citation, slopes and
-    evaluations: a number or, where it depends on the sizes, a number for each of some sizes.
+    All have name, settings (with their defaults) and summary; an objective also has its latents at
+    those defaults, an estimator what its record promises at them: families, unbiased, target, needs,
+    tuned, citation, slopes and evaluations: a number or, where it depends on the sizes, a number for
+    each of some sizes.
 
     Args:
         kind: which table.
@@ -64,7 +65,7 @@ def listing(kind: str, objective: str | None = None) -> list[dict[str, Any]]:
             continue
         row = {"name": name, "settings": settings_of(factory), "summary": _summary(factory)}
         if one == "objective":
-            rows.append(row)
+            rows.append(row | {"latents": _latents(name)})
             continue
         estimator = build_estimator(name)
         if target is None or not obstacle(target, estimator):
@@ -76,6 +77,13 @@ def _target(name: str) -> Objective:
     if name in YARDSTICKS and name not in OBJECTIVES:  # snap is a family and an objective on it
         return _yardstick(name)
     return build_objective(name)
+
+
+def _latents(name: str) -> str:
+    try:
+        return build_objective(name).family.name
+    except BenchbedError:  # a plugin's, without defaults of its own
+        return "?"
 
 
 def _summary(factory: Callable[..., Any]) -> str:

@@ -33,7 +33,8 @@ def list_(kind: str, objective: str | None, settings: bool, as_json: bool) -> No
             taken = ", ".join(
                 key if value is None else f"{key}={value}" for key, value in row["settings"].items()
             )
-            click.echo(f"{row['name']}({taken})\n    {row['summary']}")
+            kind = f"  [{row['latents']}]" if "latents" in row else ""
+            click.echo(f"{row['name']}({taken}){kind}\n    {row['summary']}")
     else:
         _table(rows)
 

@@ -55,6 +55,7 @@ class Estimator:
     evaluations: int | Callable[[Objective], int] = 1  # calls of J in one estimate
     at_once: int | None = None  # how many of them are in memory together; None: all
     slopes: int = 0  # how many of them also take dJ/dz
+    constant: bool = False  # every draw is one and the same number, found once
     # "limit": as its temperature or step goes to 0, or its samples grow
     unbiased: bool | Literal["limit"] = False
     target: str = "objective"  # what it is unbiased for

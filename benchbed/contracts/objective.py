@@ -57,6 +57,12 @@ class Objective:
             raise BadArgument(
                 f"{self.name} needs params: a tensor of real numbers, got {self.params!r}"
             )
+        if self.params.ndim < self.family.params_axes:
+            raise BadArgument(
+                f"{self.name} needs params of {self.family.params_axes} axes or more, those of "
+                f"{self.family.name} latents, got {list(self.params.shape)}; "
+                "help(benchbed.families) says what they hold"
+            )
         object.__setattr__(self, "params", self.params.detach().double())
 
     def exact_value(self, params: Tensor | None = None) -> Tensor:

@@ -35,6 +35,7 @@ def exact() -> Estimator:
         draw,
         samples=1,
         evaluations=evaluations,
+        constant=True,
         unbiased=True,
         finite=Finite(lambda _objective, _params: 1, outcomes),
     )

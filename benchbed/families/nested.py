@@ -22,9 +22,8 @@ from torch import Tensor
 from benchbed.arguments import at_least
 from benchbed.contracts import Family, Path
 from benchbed.errors import BadArgument
-from benchbed.families import CATEGORICAL
+from benchbed.families.categorical import CATEGORICAL, softmax_vjp
 from benchbed.families.categorical import quantile as categories_at
-from benchbed.families.categorical import softmax_vjp
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 

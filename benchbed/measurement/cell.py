@@ -110,10 +110,12 @@ def measure_cell(
         ]
         probe = root.child("timing")
 
-        def draw_chunk() -> object:
-            return frozen.draw(objective, params, chunk, probe)
+        rows = 1 if frozen.constant else chunk  # a number found once is not shared out
 
-        times = time_draws(draw_chunk, chunk, timing) if timing else NOT_TIMED
+        def draw_rows() -> object:
+            return frozen.draw(objective, params, rows, probe)
+
+        times = time_draws(draw_rows, rows, timing) if timing else NOT_TIMED
         facts: dict[str, object] = {
             "evaluations": frozen.evaluations_on(objective),
             "slopes": frozen.slopes,
