@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ from benchbed.catalogue import (
 from benchbed.catalogue.listing import YARDSTICKS
 from benchbed.contracts import Estimator, Objective, check_pair
 from benchbed.errors import BadArgument, BenchbedError, IncompatiblePair, UnknownName
+from benchbed.families import NORMAL
+from benchbed.measurement.cell import measure_cell
 from benchbed.rng import Noise
 
 SMALL = {"digits_vae": {"training_steps": 0}}  # training is for test_objectives
@@ -404,3 +407,32 @@ class TestNumbers:
         assert f"needs {what}: true or false" in message_of(
             BadArgument, lambda: ESTIMATORS[name](**{what: given})
         )
+
+
+def test_objectives_are_listed_with_their_latents():
+    by_name = {row["name"]: row["latents"] for row in listing("objectives")}
+    assert by_name["elbo"] == "bernoulli"
+    assert by_name["hidden_markov"] == "markov_chain"
+    assert set(by_name) == set(OBJECTIVES)
+
+
+def test_a_dict_is_no_name():
+    with pytest.raises(UnknownName, match=r"write build_objective\(NAME, \*\*settings\)"):
+        build_objective({"name": "elbo"})
+
+
+def test_params_with_too_few_axes_are_refused():
+    with pytest.raises(BadArgument, match=r"params of 2 axes or more, those of normal latents"):
+        Objective("mine", NORMAL, torch.zeros(3), lambda z, _: z.sum(-1))
+
+
+def test_the_time_of_an_exact_gradient_is_not_shared_out():
+    """It is found once however many draws are asked for; a sampled one takes less."""
+    problem = build_objective("coupled", dimensions=12)
+    seconds = {
+        name: min(cpu for cpu, _ in measure_cell(
+            replace(problem, value=None, gradient=None), build_estimator(name), draws=256, timing=2
+        ).times.seconds)
+        for name in ("exact", "score_function")
+    }  # fmt: skip
+    assert seconds["exact"] > 20 * seconds["score_function"]

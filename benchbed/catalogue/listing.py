@@ -41,10 +41,10 @@ SIZES |= {"poisson": "d=8 Poisson", "particles": "2 particles"}
 def listing(kind: str, objective: str | None = None) -> list[dict[str, Any]]:
     """Return everything of a kind (``estimators``, ``objectives``), one mapping each.
 
-    All have name, settings (with their defaults) and summary; an objective also has its latents at
-    those defaults, an estimator what its record promises at them: families, unbiased, target, needs,
-    tuned, citation, slopes and evaluations: a number or, where it depends on the sizes, a number for
-    each of some sizes.
+    All have name, settings (with their defaults) and summary; an objective also has its latents
+    there, an estimator what its record promises there: families, unbiased, target, needs, tuned,
+    citation, slopes and evaluations: a number or, where it depends on the sizes, a number for each
+    of some sizes.
 
     Args:
         kind: which table.
