@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import numbers
+import sys
 
 from benchbed.errors import BadArgument
 
@@ -29,8 +29,8 @@ def positive_temperature(name: str, temperature: float) -> float:
 
 def finite_number(name: str, what: str, given: float) -> float:
     """Return ``given`` as a float, or say that ``what`` must be a finite number."""
-    if not _is_real(given) or not math.isfinite(given):
-        raise BadArgument(f"{name} needs {what}: a finite number, got {given!r}")
+    if not _is_real(given) or not abs(given) <= sys.float_info.max:  # NaN included
+        raise BadArgument(f"{name} needs {what}: a finite number, got {given!r:.40}")
     return float(given)
 
 

@@ -718,7 +718,7 @@ def test_refusals_say_what_to_do(name, settings, words):
         ({"particles": 0}, "particles >= 1"),
         ({"items": 0}, "items >= 1"),
         ({"distance": -1.0}, "distance >= 0"),
-        ({"distance": math.nan}, "distance >= 0"),
+        ({"distance": math.nan}, "distance: a finite number"),
         ({"latents": "normal", "dimensions": 2}, "1 dimension"),
         ({"dimensions": 0}, "dimensions >= 1"),
         ({"dimensions": 13}, "fewer dimensions"),

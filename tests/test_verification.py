@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from benchbed.catalogue import OBJECTIVES, build_objective
 from benchbed.cli import cli
 from benchbed.contracts import Objective
-from benchbed.families import BERNOULLI, CATEGORICAL, NORMAL
+from benchbed.families import BERNOULLI, NORMAL
 from benchbed.rng import Noise
 from benchbed.verification import Check, gradient_checks, verify_objective
 from benchbed.verification import gradient as gradient_file
@@ -187,8 +187,7 @@ FAULTS: list[tuple[str, Objective, str, str]] = [
         "changes z in place",
     ),
     ("jacobian", replace(MINE, jacobian=torch.ones(7, 3)), "jacobian", "write it as [3]"),
-    ("params", replace(MINE, family=CATEGORICAL), "params", "[*items, 2 parameter axes]"),
-    ("no params", replace(MINE, params=POINT[:0]), "params", "params [0] cannot be"),
+    ("no params", replace(MINE, params=POINT[:0]), "params", "params [0] hold no number"),
     ("NaN params", replace(MINE, params=POINT * math.nan), "params", "NaN or infinite"),
     (
         "samples of a wrong shape",
@@ -527,3 +526,12 @@ class TestSkeleton:
         done = CliRunner().invoke(cli, ["new", "objective", "elbo", "--into", str(tmp_path)])
         assert "benchbed has an objective 'elbo' already" in str(done.exception)
         assert list(tmp_path.iterdir()) == []
+
+
+def test_an_objective_that_no_function_returns_is_named(tmp_path):
+    (tmp_path / "own.py").write_text(
+        "import benchbed, torch\nfrom benchbed.families import BERNOULLI\n"
+        "MINE = benchbed.Objective('m', BERNOULLI, torch.zeros(2), lambda z, _: z.sum(-1))\n"
+    )
+    done = CliRunner().invoke(cli, ["verify", "objective", f"{tmp_path}/own.py:MINE"])
+    assert "write 'def mine(): return ...'" in str(done.exception)

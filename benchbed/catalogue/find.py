@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from benchbed.contracts import Estimator, Objective
 from benchbed.errors import UnknownName, nearest, one_line, unknown_name
 
 
@@ -47,6 +48,11 @@ def find(kind: str, name: str, table: Mapping[str, Callable[..., Any]]) -> Calla
     place, _, attribute = name.rpartition(":")
     module = _module(kind, name, place)
     found = getattr(module, attribute, None)
+    if isinstance(found, Objective | Estimator):
+        raise UnknownName(
+            f"{name} is {kind} data, not a function that returns it; write "
+            f"'def {attribute.lower()}(): return ...' so that it can have settings"
+        )
     if not callable(found):
         raise UnknownName(
             f"unknown {kind} '{name}'{nearest(attribute, dir(module))}; "

@@ -93,8 +93,8 @@ def _listed(family: Family, params: Tensor) -> Law:
     listing, count = family.enumerate, family.states(params)
     if count > MOST_LISTED:
         raise BadArgument(
-            f"{family.name} latents have {written(count)} joint outcomes and no factors are known, so at "
-            f"most {MOST_LISTED:,} can be listed; use fewer dimensions or categories"
+            f"{family.name} latents have {written(count)} joint outcomes and no factors are known, "
+            f"so at most {MOST_LISTED:,} can be listed; use fewer dimensions or categories"
         )
     items = family.items(params)
     z = listing(params, torch.arange(count, device=params.device))

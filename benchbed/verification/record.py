@@ -15,10 +15,8 @@ from benchbed.verification.check import Check, called
 def record_checks(objective: Objective) -> Iterator[Check]:
     """Yield the checks of shapes; where one fails, nothing after it would say anything."""
     family, params = objective.family, objective.params
-    axes = family.params_axes
-    if params.ndim < axes or not params.numel():
-        shape, advice = list(params.shape), f"of {family.name} are [*items, {axes} parameter axes]"
-        yield _wrong("params", "the family's axes", f"params {shape} cannot be: those {advice}")
+    if not params.numel():
+        yield _wrong("params", "at least one number", f"params {list(params.shape)} hold no number")
         return
     if not torch.isfinite(params).all():
         yield _wrong("params", "finite numbers", "params are NaN or infinite somewhere")
