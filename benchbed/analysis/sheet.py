@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from benchbed.analysis.intervals import Interval
+from benchbed.analysis.summary import ROUNDING
 from benchbed.analysis.table import table
 from benchbed.errors import UnusableResults
 from benchbed.store import Results
@@ -85,6 +86,8 @@ def markdown(frame: pd.DataFrame) -> str:
             else worded(interval_of(row, name))
             for name in MAIN
         ]
+        if row.get("zero") is True and row.get("bias_high", 1.0) < ROUNDING:
+            numbers[0] = "zero"  # nothing but the rounding of float32
         if (target := target_of(row)) != OBJECTIVE:
             numbers[0] += f" against {target}"
         evaluations = row.get("evaluations")

@@ -75,11 +75,6 @@ ALONG = (
         "variance_relative", "The variance is over |∇|², as the gradient changes with it.",
     ),
     Along(
-        "fit", "objective.fit", "From the prior to the posterior",
-        "fit: 0 the prior, 1 the product nearest the posterior", "variance_relative",
-        "The variance is over |∇|², as the gradient changes with the fit.",
-    ),
-    Along(
         "distance", "objective.distance", "Distance from the posterior",
         "distance from the posterior", "variance_relative",
         "The variance is over |∇|², as the gradient changes with the distance.",
