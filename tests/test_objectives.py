@@ -21,7 +21,7 @@ from benchbed.catalogue import OBJECTIVES, build_objective
 from benchbed.contracts import Objective
 from benchbed.enumeration import marginalize
 from benchbed.errors import BadArgument
-from benchbed.objectives import _digits_model
+from benchbed.objectives import _digits_model, _trained
 from benchbed.objectives._digits_model import binary_digits, digits_model
 from benchbed.rng import Noise
 
@@ -762,7 +762,7 @@ class TestCache:
         def refuse(*_: Any, **__: Any) -> Any:
             raise PermissionError(13, "Permission denied")
 
-        monkeypatch.setattr(_digits_model.tempfile, "NamedTemporaryFile", refuse)
+        monkeypatch.setattr(_trained.tempfile, "NamedTemporaryFile", refuse)
         cache.mkdir()
         cache.chmod(0o500)
         try:

@@ -6,7 +6,7 @@ z ~ N(mu, I), x | z ~ N(z, I), q(z | x) = N(m, 2/3 I), in plain numpy.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.polynomial.hermite_e import hermegauss
@@ -60,9 +60,9 @@ def gradient_of_evidence() -> Array:
     return np.asarray(((x - mu) / 2).sum(0))
 
 
-def bound_of(count: float, gradient: str = "inference") -> Objective:
+def bound_of(count: float, gradient: Literal["inference", "generative"] = "inference") -> Objective:
     """Return the objective that the closed forms belong to."""
-    return rainforth(int(count), gradient=gradient, **TOY)  # type: ignore[arg-type]
+    return rainforth(int(count), gradient=gradient, **TOY)
 
 
 def scaled_slopes() -> Array:

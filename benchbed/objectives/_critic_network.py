@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from benchbed.layout import draws_first, draws_last
+from benchbed.objectives._descent import descend
 from benchbed.objectives._divergences import Divergence
 from benchbed.objectives._extension import Function
 from benchbed.rng import Noise
@@ -49,22 +50,13 @@ def critic_network(
         place = (points.T.to(z) @ draws_last(z)).flatten(-3, -2)  # [..., inputs, draws]
         return draws_first((last @ torch.tanh(first @ place + bias))[..., 0, :])
 
-    leaves = [x.requires_grad_() for x in weights]
-    optimizer = torch.optim.Adam(leaves, lr=RATE)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums must come out the same in every process
-    try:
-        with torch.enable_grad():
-            for _ in range(steps):
-                v = output(every, leaves)
-                found = bound_of(v)
-                loss = p @ found.penalty(v) - pop @ found.critic(v)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                optimizer.step()
-    finally:
-        torch.set_num_threads(threads)
-    frozen = [x.detach() for x in leaves]
+    def loss(_: int) -> Tensor:
+        v = output(every, weights)
+        found = bound_of(v)
+        return p @ found.penalty(v) - pop @ found.critic(v)
+
+    descend(weights, loss, steps, RATE)
+    frozen = [x.detach() for x in weights]
     v = output(every, frozen)
     found = bound_of(v)
     level = float(pop @ found.critic(v))

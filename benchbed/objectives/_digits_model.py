@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import io
-import os
-import tempfile
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbed.families import BERNOULLI, CATEGORICAL
+from benchbed.objectives._descent import descend
+from benchbed.objectives._trained import Weights, trained
 from benchbed.rng import Noise
 
 PIXELS, ENCODER_HIDDEN, DECODER_HIDDEN = 64, 16, 32
+RATE = 0.02  # of Adam
 EVENT = {"bernoulli": (8,), "categorical": (2, 10)}
 
 
@@ -85,24 +83,16 @@ def digits_model(latents: str, steps: int) -> DigitsModel:
     if steps == 0:
         return start
     source = Path(__file__).read_text()  # an edited recipe is another recipe
-    recipe = f"{source} {latents} {steps} torch {torch.__version__}"
-    path = cache_folder() / f"digits-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.npz"
-    try:
-        with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as saved:
-            found = [torch.from_numpy(saved[name]) for name in ("encoder", "decoder")]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        found = []
-    if [tensor.shape for tensor in found] == [start.encoder.shape, start.decoder.shape]:
-        return DigitsModel(start.event, *found)
-    model = _train(start, latents, steps)
-    _save(path, model)
-    return model
+    recipe = f"{source} {latents} {steps}"
+
+    def train(_: Weights) -> Weights:
+        return _weights(_train(start, latents, steps))
+
+    return DigitsModel(start.event, **trained("digits", recipe, _weights(start), train))
 
 
-def cache_folder() -> Path:
-    """Return where trained models are kept (``$XDG_CACHE_HOME/benchbed`` or ``~/.cache``)."""
-    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "benchbed"
+def _weights(model: DigitsModel) -> Weights:
+    return {"encoder": model.encoder, "decoder": model.decoder}
 
 
 def _initial(latents: str) -> DigitsModel:
@@ -129,36 +119,13 @@ def _train(start: DigitsModel, latents: str, steps: int) -> DigitsModel:
     data = binary_digits()
     shape = torch.zeros(1, *start.event, dtype=torch.float64)
     z = family.enumerate(shape, torch.arange(family.states(shape)))  # [states, *event]
-    encoder = start.encoder.clone().requires_grad_()
-    decoder = start.decoder.clone().requires_grad_()
-    optimizer = torch.optim.Adam([encoder, decoder], lr=0.02)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums must come out the same in every process
-    try:
-        with torch.enable_grad():
-            for _ in range(steps):
-                log_q = family.log_prob(start.encode(encoder, data)[:, None], z)  # [images, states]
-                logits = _decode(decoder, z.flatten(1).T, start.size)  # [64, states]
-                log_p = data @ logits - F.softplus(logits).sum(0)
-                loss = (log_q.exp() * (log_q - log_p)).sum(1).mean()
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                optimizer.step()
-    finally:
-        torch.set_num_threads(threads)
+    encoder, decoder = start.encoder.clone(), start.decoder.clone()
+
+    def loss(_: int) -> Tensor:
+        log_q = family.log_prob(start.encode(encoder, data)[:, None], z)  # [images, states]
+        logits = _decode(decoder, z.flatten(1).T, start.size)  # [64, states]
+        log_p = data @ logits - F.softplus(logits).sum(0)
+        return (log_q.exp() * (log_q - log_p)).sum(1).mean()
+
+    descend([encoder, decoder], loss, steps, RATE)
     return DigitsModel(start.event, encoder.detach(), decoder.detach())
-
-
-def _save(path: Path, model: DigitsModel) -> None:
-    """Write the weights under a temporary name and rename; a read-only cache is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            try:
-                np.savez(file, encoder=model.encoder.numpy(), decoder=model.decoder.numpy())
-                os.replace(file.name, path)
-            except BaseException:
-                Path(file.name).unlink(missing_ok=True)
-                raise
-    except OSError:
-        return

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from benchbed.objectives import _semi_supervised
+from benchbed.objectives._descent import descend
 from benchbed.objectives._digits_model import binary_digits
 from benchbed.objectives._semi_supervised import Decoder, Problem, gauss_hermite, value_of
 from benchbed.objectives._trained import Weights, trained
@@ -80,19 +81,18 @@ def weights_after(steps: int, dimensions: int, classification: float) -> Weights
 
 def _train(start: Weights, steps: int, dimensions: int, classification: float) -> Weights:
     """Lower the exact objective by Adam; of the images of a step every other one has its label."""
-    weights = {name: tensor.clone().requires_grad_() for name, tensor in start.items()}
+    weights = {name: tensor.clone() for name, tensor in start.items()}
     rule = gauss_hermite(TRAINING_NODES[dimensions], dimensions)
-    optimizer = torch.optim.Adam(weights.values(), lr=RATE)
-    for step in range(steps):
+
+    def loss(step: int) -> Tensor:
         chosen = slice(step % BATCHES, None, BATCHES)
         images, known = binary_digits()[chosen], labels()[chosen].clone()
         known[1::2] = -1
         decode = decoder(weights["decoder"], dimensions)
         problem = Problem(images, known, LOG_PRIOR, decode, classification)
-        loss = value_of(problem, rule)(encode(weights["encoder"], images, dimensions))
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        optimizer.step()
+        return value_of(problem, rule)(encode(weights["encoder"], images, dimensions))
+
+    descend(weights.values(), loss, steps, RATE)
     return weights
 
 

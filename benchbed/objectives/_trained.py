@@ -14,8 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchbed.objectives._digits_model import cache_folder
-
 Weights = dict[str, Tensor]
 
 
@@ -27,7 +25,8 @@ def trained(name: str, recipe: str, start: Weights, train: Callable[[Weights], W
         recipe: what the weights depend on beside ``start``: settings, and the source of the code
             that trains. torch's version and the start itself are added.
         start: named tensors, float64; what is found on disk must have their names and shapes.
-        train: on one thread, so that sums come out the same in every process.
+        train: from the start to the weights to keep; ``_descent.descend`` comes out the same in
+            every process.
     """
     digest = hashlib.sha256(f"{recipe} torch {torch.__version__}".encode())
     for key, tensor in sorted(start.items()):
@@ -36,15 +35,15 @@ def trained(name: str, recipe: str, start: Weights, train: Callable[[Weights], W
     found = _read(path)
     if {key: x.shape for key, x in found.items()} == {key: x.shape for key, x in start.items()}:
         return found
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with torch.enable_grad():
-            weights = {key: tensor.detach() for key, tensor in train(start).items()}
-    finally:
-        torch.set_num_threads(threads)
+    weights = {key: tensor.detach() for key, tensor in train(start).items()}
     _write(path, weights)
     return weights
+
+
+def cache_folder() -> Path:
+    """Return where trained models are kept (``$XDG_CACHE_HOME/benchbed`` or ``~/.cache``)."""
+    home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(home) / "benchbed"
 
 
 def _read(path: Path) -> Weights:

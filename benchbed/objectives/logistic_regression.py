@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -29,6 +28,7 @@ from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families import NORMAL
 from benchbed.layout import draws_first, draws_last, linear
+from benchbed.objectives._descent import descend
 from benchbed.objectives._logistic_margins import expected_logistic_loss
 from benchbed.objectives._points import gradient_of
 from benchbed.rng import Noise
@@ -97,7 +97,9 @@ def logistic_regression(
 
     start = 0.1 * Noise(seed, name, dtype=torch.float64).normal(1, weights)
     start = torch.cat((start, torch.full_like(start, math.log(scale))))
-    point = _descended(gradient_of(bound), start.contiguous(), training_steps)
+    point = start.contiguous()
+    descend([point], lambda _: bound(point), training_steps, RATE)
+    point = point.detach()
     level = float(divergence(point)) if terms == "exact" else 0.0
 
     def cost(z: Tensor, params: Tensor) -> Tensor:
@@ -134,18 +136,3 @@ def breast_cancer() -> Tensor:
     x = (x - x.mean(0)) / x.std(0, correction=0)
     sign = torch.from_numpy(2.0 * data.target - 1)
     return torch.cat((x, torch.ones(len(x), 1, dtype=x.dtype)), 1) * sign[:, None]
-
-
-def _descended(gradient: Callable[[Tensor], Tensor], start: Tensor, steps: int) -> Tensor:
-    """Return where ``steps`` of Adam with the exact gradient lead from ``start``."""
-    point = start.clone().requires_grad_()
-    optimizer = torch.optim.Adam([point], lr=RATE)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # sums must come out the same in every process
-    try:
-        for _ in range(steps):
-            point.grad = gradient(point)
-            optimizer.step()
-    finally:
-        torch.set_num_threads(threads)
-    return point.detach()
