@@ -369,7 +369,7 @@ class TestCommand:
         assert done.stdout.count(" pass\n") == 2
         assert done.stdout.count(" FAIL\n") == 1
         assert done.stdout.splitlines()[-1] == (
-            "1 of 3 facts FAIL: SA1 wrong; 1 rows, nothing missing"
+            "1 of 3 facts FAIL: SA1 wrong; 1 row, nothing missing"
         )
         assert ("cannot be computed: ValueError: a | b c" in done.stdout) == (left == "raises")
         done = call("facts", "SA1", "--json")

@@ -103,9 +103,10 @@ def _summary(
         names = ", ".join(f"{fact.row} {fact.name}" for fact in failed)
         parts.append(f"{len(failed)} of {len(results)} facts FAIL: {names}")
     elif results:
-        parts.append(f"{len(results)} facts hold")
+        parts.append("1 fact holds" if len(results) == 1 else f"{len(results)} facts hold")
     missing = "; ".join(f"{row.name}: {', '.join(row.missing)}" for row in incomplete)
-    parts.append(f"{len(rows)} rows, " + (f"missing {missing}" if missing else "nothing missing"))
+    count = "1 row" if len(rows) == 1 else f"{len(rows)} rows"
+    parts.append(f"{count}, " + (f"missing {missing}" if missing else "nothing missing"))
     return "; ".join(parts)
 
 
