@@ -26,6 +26,7 @@ from benchbed.errors import BadArgument
 from benchbed.families import BERNOULLI, CATEGORICAL, NORMAL
 from benchbed.families.particles import particles as particles_of
 from benchbed.layout import draws_first, draws_last, linear
+from benchbed.objectives._at_the_posterior import zero_at
 from benchbed.objectives._log_mean_exp import expected_log_mean
 from benchbed.objectives._multisets import expected_over_multisets, few_multisets
 from benchbed.objectives._points import gradient_of
@@ -98,7 +99,7 @@ def iwae(
     value = _value(base, log_joint, support, particles)
     gradient = gradient_of(value)
     if distance == 0 and (latents == "normal" or closest.shape[1] == 1):
-        gradient = _zero_at(params, gradient)
+        gradient = zero_at(params, gradient)
     return Objective(
         "iwae",
         particles_of(base, particles),
@@ -110,20 +111,6 @@ def iwae(
         log_joint=log_joint,
         citation=CITATION,
     )
-
-
-def _zero_at(posterior: Tensor, gradient: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """Return ``gradient``, but exactly 0 at the posterior, where the formula leaves rounding.
-
-    The bound is log p(x) there, which it never exceeds: the gradient of any smooth bound is 0.
-    """
-
-    def found(params: Tensor) -> Tensor:
-        if torch.equal(params.detach().double(), posterior):
-            return torch.zeros_like(posterior)
-        return gradient(params)
-
-    return found
 
 
 LogJoint = Callable[[Tensor], Tensor]
