@@ -20,11 +20,9 @@ from torch import Tensor
 
 from benchbed.contracts import Family, Path
 from benchbed.errors import BadArgument
+from benchbed.families._normal_cells import FAR, edge_rates, log_mass, noise_scale
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
-
-LEAST_SCALE, MOST_SCALE = 1e-6, 1e6  # within them boundaries stay well inside of FAR
-FAR = 1e15  # stands for an infinite boundary: finite, so that no derivative is inf times 0
 
 
 def sorted_codebook(codebook: Tensor) -> Tensor:
@@ -46,20 +44,13 @@ def sorted_codebook(codebook: Tensor) -> Tensor:
 
 def log_masses(codes: Tensor, scale: float, params: Tensor) -> Tensor:
     """Return log P of every code of every coordinate, [*params.shape, codes]."""
-    left, right, _ = _cells(codes, scale, params)
-    # log(Phi(right) - Phi(left)) in the tail where both are small: nothing cancels.
-    log_right: Tensor = torch.special.log_ndtr(right)
-    gap = torch.special.log_ndtr(left) - log_right
-    return log_right + torch.log(-torch.expm1(gap))
+    return log_mass(*_cells(codes, scale, params))
 
 
 def scores(codes: Tensor, scale: float, params: Tensor) -> Tensor:
     """Return d log P / d f of every code of every coordinate, [*params.shape, codes]."""
-    left, right, sign = _cells(codes, scale, params)
-    gap = torch.special.log_ndtr(left) - torch.special.log_ndtr(right)
-    rising = _hazard(left) / torch.expm1(-gap)  # phi(left) / P
-    falling = _hazard(right) / -torch.expm1(gap)  # phi(right) / P
-    return sign * (rising - falling) / scale
+    at_low, at_high = edge_rates(*_cells(codes, scale, params))
+    return (at_low - at_high) / scale
 
 
 def quantized(codebook: Tensor, scale: float) -> Family:
@@ -72,11 +63,7 @@ def quantized(codebook: Tensor, scale: float) -> Family:
     Raises:
         BadArgument: fewer than two codes, equal codes, or a scale outside of 1e-6 to 1e6.
     """
-    if isinstance(scale, bool) or not LEAST_SCALE <= scale <= MOST_SCALE:
-        raise BadArgument(
-            f"quantized needs scale > 0, from {LEAST_SCALE:g} to {MOST_SCALE:g}, got {scale}; "
-            "without noise the gradient is 0 almost everywhere, try 0.5"
-        )
+    noise_scale("quantized", scale)
     codes = sorted_codebook(codebook)
     count = codes.shape[1]
     middles = (codes[:, 1:] + codes[:, :-1]) / 2  # boundaries, [1 or D, codes - 1]
@@ -152,25 +139,12 @@ def quantized(codebook: Tensor, scale: float) -> Family:
     )
 
 
-def _cells(codes: Tensor, scale: float, params: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return the ends of every cell in standard deviations, mirrored into the left tail.
-
-    Each is [*params.shape, codes]; left < right, left + right <= 0, and the sign is -1 where the
-    cell was mirrored.
-    """
+def _cells(codes: Tensor, scale: float, params: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the ends of every cell in standard deviations, each [*params.shape, codes]."""
     middles = ((codes[:, 1:] + codes[:, :-1]) / 2).to(params)
     inner = (middles - params[..., None]) / scale  # [..., d, D, codes - 1]
     end = torch.full_like(inner[..., :1], FAR)
-    low, high = torch.cat((-end, inner), -1), torch.cat((inner, end), -1)
-    mirrored = low + high > 0
-    left, right = torch.where(mirrored, -high, low), torch.where(mirrored, -low, high)
-    return left, right, torch.where(mirrored, -1.0, 1.0).to(params)
-
-
-def _hazard(x: Tensor) -> Tensor:
-    """Return phi(x) / Phi(x), finite in the left tail."""
-    scaled: Tensor = torch.special.erfcx(x / -math.sqrt(2))
-    return math.sqrt(2 / math.pi) / scaled
+    return torch.cat((-end, inner), -1), torch.cat((inner, end), -1)
 
 
 def _pick(table: Tensor, index: Tensor) -> Tensor:
