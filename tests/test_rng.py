@@ -12,7 +12,7 @@ import torch
 
 from benchbed import rng
 from benchbed.layout import draws_last
-from benchbed.rng import SMALLEST, Noise, address
+from benchbed.rng import Noise, OneStreamNeeded, SideBySide, address
 
 FALSE_ALARM = 1e-4  # the chance that a sound generator fails one Kolmogorov-Smirnov test below
 COUNT = 20_000
@@ -189,22 +189,21 @@ class TestLaw:
 
 
 class Stuck:
-    """A generator that only ever returns one number."""
+    """A bit generator that only ever returns one word."""
 
-    def __init__(self, value: float) -> None:
-        self.value = value
+    def __init__(self, word: int) -> None:
+        self.word = word
 
-    def random(self, shape: tuple[int, ...], dtype: type) -> np.ndarray:
-        return np.full(shape, self.value, dtype=dtype)
+    def random_raw(self, count: int) -> np.ndarray:
+        return np.full(count, self.word, dtype=np.uint64)
 
 
 class TestEnds:
     @BOTH
     @pytest.mark.parametrize("end", ["lowest", "highest"])
     def test_nothing_is_infinite_at_the_ends_of_the_generator(self, end, dtype):
-        highest = 1 - 2.0**-24 if dtype == torch.float32 else 1 - 2.0**-53
         noise = Noise(1, dtype=dtype)
-        noise._host = Stuck(0.0 if end == "lowest" else highest)
+        noise._bits = Stuck(0 if end == "lowest" else 2**64 - 1)
         u = noise.uniform(3)
         assert (u > 0).all()
         assert (u < 1).all()
@@ -213,22 +212,57 @@ class TestEnds:
             assert torch.isfinite(getattr(noise, law)(3)).all(), law
         assert noise.integers(7, 3).tolist() == [0 if end == "lowest" else 6] * 3
 
-    @BOTH
-    def test_without_the_clamp_a_zero_gives_infinities(self, dtype, monkeypatch):
+    def test_without_the_clamp_a_zero_gives_infinities(self, monkeypatch):
         """Otherwise the test above would prove nothing."""
-        monkeypatch.setitem(rng.SMALLEST, dtype, 0.0)
-        noise = Noise(1, dtype=dtype)
-        noise._host = Stuck(0.0)
+        monkeypatch.setitem(rng.SMALLEST, torch.float64, 0.0)
+        noise = Noise(1, dtype=torch.float64)
+        noise._bits = Stuck(0)
         assert (noise.uniform(3) == 0).all()
         for law in ("exponential", "gumbel", "logistic", "normal"):
             assert torch.isinf(getattr(noise, law)(3)).all(), law
 
-    def test_float32_generators_do_return_zero(self):
-        """About one float32 in 2^24 is 0: this stream's first two million hold one."""
-        raw = Noise(1, "zero", 5)._host.random(2**21, dtype=np.float32)
-        assert raw.min() == 0
-        assert Noise(1, "zero", 5).uniform(2**21).min() == SMALLEST[torch.float32]
-        assert torch.isfinite(Noise(1, "zero", 5).gumbel(2**21)).all()
+    def test_float32_lies_between_the_points_of_its_grid(self):
+        """(k + 1/2) / 2^23, each k of either half of a word: never 0 or 1, and 1 - u is exact."""
+        u = Noise(1, "zero", 5).uniform(2**20)
+        halves = np.random.SFC64(int.from_bytes(address(1, "zero", 5), "little")).random_raw(2**19)
+        k = (halves.view(np.uint32) >> 9).astype(np.float64)
+        np.testing.assert_array_equal(u.double().numpy(), (k + 0.5) / 2**23)
+        np.testing.assert_array_equal((1 - u).double().numpy(), 1 - (k + 0.5) / 2**23)
+
+    def test_float64_is_numpys_own(self):
+        host = np.random.Generator(np.random.SFC64(int.from_bytes(address(2, "a"), "little")))
+        ours = Noise(2, "a", dtype=torch.float64).uniform(5, 3)
+        assert torch.equal(draws_last(ours), torch.from_numpy(host.random((3, 5))))
+
+
+class TestSideBySide:
+    def test_each_stream_fills_its_own_share(self):
+        """With children, and counting the numbers of one stream."""
+        apart = [Noise(4, "block", number) for number in range(3)]
+        together = SideBySide([Noise(4, "block", number) for number in range(3)])
+        for law in LAWS:
+            expected = torch.cat([getattr(noise, law)(5, 2, 3) for noise in apart])
+            found = getattr(together, law)(15, 2, 3)
+            assert torch.equal(found, expected)
+            assert draws_last(found).is_contiguous()
+        assert together.drawn == apart[0].drawn == len(LAWS) * 30
+        expected = torch.cat([noise.child("a", noise.drawn).integers(7, 4, 2) for noise in apart])
+        assert torch.equal(together.child("a", together.drawn).integers(7, 12, 2), expected)
+        together.drawn += 5
+        assert {noise.drawn for noise in together.streams} == {apart[0].drawn + 5}
+
+    @pytest.mark.parametrize(
+        "ask",
+        [
+            lambda noise: noise.seed,
+            lambda noise: noise.path,
+            lambda noise: noise.torch_generator(),
+            lambda noise: noise.uniform(7, 2),
+        ],
+    )
+    def test_what_one_stream_alone_can_give_is_refused(self, ask):
+        with pytest.raises(OneStreamNeeded):
+            ask(SideBySide([Noise(4, 1), Noise(4, 2)]))
 
 
 class TestOtherGenerators:

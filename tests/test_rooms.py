@@ -23,6 +23,7 @@ ROOMS: list[tuple[str, ...]] = [
     ("citations",),
     ("arguments",),
     ("layout",),
+    ("elementwise",),
     ("rng",),
     ("records",),
     ("contracts", "enumeration"),  # contracts asks enumeration inside one function only

@@ -23,9 +23,8 @@ from benchbed.errors import BadArgument
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import SMALLEST, Noise
 
-# float32 uniforms have 24 digits. In float64 the net has torch's 30 digits and the shift has 53:
-# below the 30th digit the net is 0 and the shift stays as it is.
-DIGITS = {torch.float32: 24, torch.float64: 30}
+# Digits of the net; below them the shift, a float32 of 24 digits or a float64 of 53, stays as it is.
+DIGITS = {torch.float32: 23, torch.float64: 30}
 
 
 def sobol_uniforms(
@@ -54,9 +53,7 @@ def sobol_uniforms(
     whole = scaled.to(torch.int32)
     mixed = _net(dimensions, samples, digits).to(whole.device)  # [samples, dimensions]
     mixed = mixed.reshape(samples, *(1,) * len(items), *shape[len(items) :], 1) ^ whole
-    u = mixed.to(noise.dtype)
-    if digits == DIGITS[torch.float64]:
-        u += scaled - whole
+    u = mixed.to(noise.dtype) + (scaled - whole)
     return draws_first(u.mul_(2.0**-digits).clamp_(min=SMALLEST[noise.dtype]))
 
 

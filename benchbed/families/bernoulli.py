@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbed.contracts import Family, Path
+from benchbed.elementwise import indicator, power_
 from benchbed.rng import Noise
 
 
@@ -22,7 +23,7 @@ def uniforms(params: Tensor) -> tuple[int, ...]:
 
 def quantile(params: Tensor, u: Tensor) -> Tensor:
     """Return z = 1[u > 1 - p]."""
-    return (u > torch.sigmoid(-params)).to(params.dtype)
+    return indicator(torch.gt, u, torch.sigmoid(-params))
 
 
 def log_prob(params: Tensor, z: Tensor) -> Tensor:
@@ -53,12 +54,13 @@ def path(params: Tensor, draws: int, samples: int, temperature: float, noise: No
     sample, 1[params + logit u > 0], with ``sample``'s threshold.
     """
     u = noise.uniform(draws, samples, *params.shape)
-    hard = (u > torch.sigmoid(-params)).to(params.dtype)
-    logits = u.log() - u.neg().log1p_() + params
-    soft = logits.div_(temperature).sigmoid_()
+    hard = quantile(params, u)
+    # (1 - u) / u exp(-params) = exp(-relaxed logit): a power of it needs neither log nor exp.
+    against = ((1 - u) / u).mul_((-params).exp())
+    soft = power_(against, 1 / temperature).add_(1).reciprocal_()
 
     def vjp(slope: Tensor) -> Tensor:
-        return slope * soft * (1 - soft) / temperature
+        return ((soft - soft.square()) * slope).div_(temperature)
 
     return Path(hard, soft, vjp)
 
@@ -66,24 +68,24 @@ def path(params: Tensor, draws: int, samples: int, temperature: float, noise: No
 def conditional_path(params: Tensor, hard: Tensor, temperature: float, noise: Noise) -> Path:
     """Return the binary Concrete sample drawn again given the hard sample.
 
-    Tucker et al. 2017 (arXiv 1703.07370), appendix C, in a form that does not overflow:
-    b = 1: zt = softplus(logit v + softplus(params)); b = 0: zt = -softplus(-logit v +
-    softplus(-params)). The derivative of zt in params at fixed v and b is
-    p v / (1 - p + p v) for b = 1 and (1 - p) (1 - v) / (1 - v + v p) for b = 0, not 1.
+    Tucker et al. 2017 (arXiv 1703.07370), appendix C, in a form that does not overflow. With s the
+    probability of the sampled value and w uniform, v or 1 - v, the odds against that value are
+    (1 - s) (1 - w) / (1 - s + s w), and their derivative in params at fixed w and z is
+    s w / (1 - s + s w) times that of the unconditional ones, not 1.
     """
     v = noise.uniform(*hard.shape)
-    sign = 2 * hard - 1
-    signed_logit = (v.log() - v.neg().log1p_()).mul_(sign)
-    softplus = F.softplus(params) * hard + F.softplus(-params) * (1 - hard)
-    relaxed = F.softplus(signed_logit + softplus).mul_(sign)
-    soft = relaxed.div_(temperature).sigmoid_()
-    # With w = v or 1 - v and s = p or 1 - p, both cases read s w / (1 - s + s w).
-    towards = (params * sign).sigmoid_()
-    weight = towards * (0.5 + sign * (v - 0.5))
-    rate = weight / (1 - towards + weight)
+    zero = 1 - hard
+    w = (v - zero).abs_()  # v where z = 1, 1 - v where z = 0
+    likely = torch.lerp(torch.sigmoid(-params), torch.sigmoid(params), hard)
+    rare = torch.lerp(torch.sigmoid(params), torch.sigmoid(-params), hard)
+    rate = likely.mul_(w)
+    whole = rate + rare
+    against = power_(rare.mul_(1 - w).div_(whole), 1 / temperature)
+    rate.div_(whole)
+    soft = torch.addcmul(hard, zero, against).div_(against.add_(1))  # 1 / (1 + a) or a / (1 + a)
 
     def vjp(slope: Tensor) -> Tensor:
-        return slope * soft * (1 - soft) * rate / temperature
+        return ((soft - soft.square()) * slope).mul_(rate).div_(temperature)
 
     return Path(hard, soft, vjp)
 

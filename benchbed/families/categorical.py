@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from benchbed.contracts import Family, Path
+from benchbed.elementwise import indicator, power_
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
@@ -29,13 +32,17 @@ def quantile(params: Tensor, u: Tensor) -> Tensor:
     else:
         # Monotone also where a parallel sum rounds: a category's share is never negative.
         cdf = params.softmax(-1).cumsum(-1).cummax(-1).values[..., :-1, None]  # [*items, d, K-1, 1]
-    above = (u.unsqueeze(-2) >= cdf).to(params.dtype)  # [s, *items, d, K - 1, n]
-    z = torch.empty(*u.shape[:-1], params.shape[-1], u.shape[-1]).to(params)
-    # Above the first k boundaries and not above the next one: category k.
-    z[..., 0, :] = 1
-    z[..., 1:, :] = above
-    z[..., :-1, :] -= above
-    return draws_first(z)
+    if torch.compiler.is_compiling():
+        ends = torch.zeros_like(cdf[..., :1, :]), torch.ones_like(cdf[..., :1, :])
+        low, high = torch.cat((ends[0], cdf), -2), torch.cat((cdf, ends[1]), -2)
+        at = u.unsqueeze(-2)
+        return draws_first(((at >= low) & (at < high)).to(params.dtype))
+    # 1 where u is above a boundary, between the two ends that it is always, and never, above.
+    categories = params.shape[-1]
+    above = u.new_empty(*u.shape[:-1], categories + 1, u.shape[-1], dtype=params.dtype)
+    above[..., 0, :], above[..., categories, :] = 1, 0
+    torch.ge(u.unsqueeze(-2), cdf.to(u), out=above[..., 1:categories, :])
+    return draws_first(above[..., :-1, :] - above[..., 1:, :])
 
 
 def log_prob(params: Tensor, z: Tensor) -> Tensor:
@@ -55,24 +62,32 @@ def mean(params: Tensor) -> Tensor:
 
 def mean_vjp(mean: Tensor, slope: Tensor) -> Tensor:
     """Return (diag(m) - m m^T) slope at the (possibly relaxed) mean m."""
-    return softmax_vjp(mean.expand_as(slope), slope)
+    return softmax_vjp(mean, slope)
 
 
 def softmax_vjp(probs: Tensor, slope: Tensor) -> Tensor:
-    """Return (diag(p) - p p^T) slope along the last axis, for draws-first ``probs``."""
-    p, a = draws_last(probs), draws_last(slope)
-    weighted = p * a
-    return draws_first(weighted - p * weighted.sum(-2, keepdim=True))
+    """Return (diag(p) - p p^T) slope along the last axis, for draws-first ``slope``.
+
+    ``probs`` is draws-first as well, or one for all draws: [*items, d, K].
+    """
+    a = draws_last(slope)
+    p = draws_last(probs) if probs.ndim == slope.ndim else probs[..., None]
+    weighted = a * p
+    return draws_first(torch.addcmul(weighted, p, weighted.sum(-2, keepdim=True), value=-1))
 
 
 def one_hot_of_largest(x: Tensor) -> Tensor:
     """Return the one-hot of the arg-max along the last axis of draws-first ``x``."""
     physical = draws_last(x)
-    # x - max is 0 at the top and negative elsewhere: all in floats, which vectorize.
-    hot = (physical - physical.amax(-2, keepdim=True)).sign_().add_(1)
-    if float(hot.sum(dtype=torch.float64)) != hot.numel() // hot.shape[-2]:
-        hot *= hot.cumsum(-2) == 1  # an exact tie: keep the first of the equals
-    return draws_first(hot)
+    return draws_first(_of_the_extreme(torch.ge, physical, physical.amax(-2, keepdim=True)))
+
+
+def _of_the_extreme(compare: Callable[..., Tensor], x: Tensor, extreme: Tensor) -> Tensor:
+    hot = indicator(compare, x, extreme)
+    compiling = torch.compiler.is_compiling()
+    if compiling or float(hot.sum(dtype=torch.float64)) != hot.numel() // hot.shape[-2]:
+        hot = hot * indicator(torch.eq, hot.cumsum(-2), hot.new_ones(()))  # a tie: the first
+    return hot
 
 
 def path(params: Tensor, draws: int, samples: int, temperature: float, noise: Noise) -> Path:
@@ -80,9 +95,14 @@ def path(params: Tensor, draws: int, samples: int, temperature: float, noise: No
 
     Jang et al. 2017 (arXiv 1611.01144), equation 2; Maddison et al. 2017 (arXiv 1611.00712).
     """
-    logits = noise.gumbel(draws, samples, *params.shape).add_(params)
-    hard = one_hot_of_largest(logits)
-    soft = draws_first(draws_last(logits).div_(temperature).softmax(-2))
+    # exp(-(Gumbel + log pi)) is an exponential over pi, a race that the least wins: neither the
+    # Gumbel's second log nor the softmax's exp is needed.
+    race = draws_last(noise.exponential(draws, samples, *params.shape))
+    race.mul_(params.softmax(-1).reciprocal()[..., None])
+    least = race.amin(-2, keepdim=True)
+    hard = draws_first(_of_the_extreme(torch.le, race, least))
+    soft = power_(least / race, 1 / temperature)
+    soft = draws_first(soft.div_(soft.sum(-2, keepdim=True)))
 
     def vjp(slope: Tensor) -> Tensor:
         return softmax_vjp(soft, slope).div_(temperature)
@@ -97,17 +117,19 @@ def conditional_path(params: Tensor, hard: Tensor, temperature: float, noise: No
     zt_k = -log e_k and zt_j = -log(e_j / pi_j + e_k). The derivative at fixed e and k is
     0 for j = k and r_j (1[j = m] - pi_m), r_j = (e_j / pi_j) / (e_j / pi_j + e_k), for j != k.
     """
-    pi = params.softmax(-1)
+    pi = params.softmax(-1)[..., None]
     inner = draws_last(hard)  # [samples, *items, d, K, n]
     e = draws_last(noise.exponential(*hard.shape))
     top = (e * inner).sum(-2, keepdim=True)
-    rate = (1 - inner).mul_(e / pi[..., None]).add_(top)
-    soft = draws_first((rate.log().div_(-temperature)).softmax(-2))
-    share = 1 - top / rate  # r_j, and 0 at the sampled category
+    others = (1 - inner).mul_(pi.reciprocal())  # 1 / pi_j, and 0 at the sampled category
+    behind = top / e.mul_(others).add_(top)  # exp(zt_j - zt_k), 1 at the sampled category
+    share = 1 - behind  # r_j
+    soft = power_(behind, 1 / temperature)
+    soft = draws_first(soft.div_(soft.sum(-2, keepdim=True)))
 
     def vjp(slope: Tensor) -> Tensor:
-        pulled = draws_last(softmax_vjp(soft, slope)) * share / temperature
-        return draws_first(pulled - pi[..., None] * pulled.sum(-2, keepdim=True))
+        pulled = draws_last(softmax_vjp(soft, slope)).mul_(share).div_(temperature)
+        return draws_first(torch.addcmul(pulled, pi, pulled.sum(-2, keepdim=True), value=-1))
 
     return Path(hard, soft, vjp)
 
