@@ -30,7 +30,7 @@ def indicator(compare: Callable[..., Tensor], x: Tensor, y: Tensor) -> Tensor:
     x, y = x.detach(), y.detach()
     if torch.compiler.is_compiling():
         return compare(x, y).to(x.dtype)
-    shape = torch.broadcast_shapes(x.shape, y.shape)
+    shape = torch.Size(np.broadcast_shapes(x.shape, y.shape))
     if shape == x.shape:
         out = torch.empty_like(x)
     elif x.ndim == len(shape) and x.stride(0) == 1 < x.ndim:

@@ -85,7 +85,7 @@ class TestMeasure:
     def test_nonfinite_draws_are_counted_not_averaged(self):
         def some_nan(objective, params, draws, noise):
             gradients = mine(objective, params, draws, noise).clone()
-            gradients[0] = float("nan")
+            gradients[::64] = float("nan")
             return gradients
 
         row = measure("quadratic", some_nan, **QUICK).iloc[0]

@@ -23,7 +23,7 @@ from benchbed.errors import BadArgument
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import SMALLEST, Noise
 
-# Digits of the net; below them the shift, a float32 of 24 digits or a float64 of 53, stays as it is.
+# Digits of the net; the shift, a float32 of 24 or a float64 of 53, stays as it is below them.
 DIGITS = {torch.float32: 23, torch.float64: 30}
 
 

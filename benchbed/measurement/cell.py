@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective, check_pair
-from benchbed.errors import BadArgument, BrokenContract
+from benchbed.errors import BadArgument
+from benchbed.measurement.blocks import BlockDrawer, even_sizes, stacked
 from benchbed.measurement.exact_moments import exact_moments
-from benchbed.measurement.moments import BlockSums
 from benchbed.measurement.reference import VERSION
 from benchbed.measurement.timing import NOT_TIMED, Times, time_draws
 from benchbed.records import Blocks, Exact
 from benchbed.rng import Noise
 
-CHUNK_VALUES = 327_680  # numbers in one chunk of noise: 4,096 draws of 8 x 10
+CHUNK_VALUES = 655_360  # numbers in one chunk of noise: 8,192 draws of 8 x 10
+MOST_CHUNK = 2**15  # draws in a chunk
+KEPT_BYTES = 2**25  # what the allocator is taught to keep
 MOST_EVALUATIONS = 8  # of J for each random number, before a chunk is made smaller
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -51,7 +51,7 @@ def chunk_draws(objective: Objective, estimator: Estimator) -> int:
     values = max(values, inner * together // MOST_EVALUATIONS)
     if objective.jacobian is not None:
         values = max(values, objective.jacobian.shape[-1])
-    return int(min(2**14, max(1, 2 ** round(np.log2(CHUNK_VALUES / values)))))
+    return int(min(MOST_CHUNK, max(1, 2 ** round(np.log2(CHUNK_VALUES / values)))))
 
 
 def measure_cell(
@@ -104,10 +104,8 @@ def measure_cell(
         exact_gradient = objective.pullback(frozen.exact_gradient(objective)[None])[0]
         centre = exact_gradient.to(params)
         chunk = chunk_draws(objective, frozen)
-        kept = [
-            _block(objective, frozen, params, centre, size, chunk, root.child("block", number))
-            for number, size in enumerate(_sizes(int(draws), blocks))
-        ]
+        drawer = BlockDrawer(objective, frozen, params, centre, chunk, root)
+        found = drawer.draw(even_sizes(int(draws), blocks))
         probe = root.child("timing")
 
         rows = 1 if frozen.constant else chunk  # a number found once is not shared out
@@ -119,7 +117,7 @@ def measure_cell(
         facts: dict[str, object] = {
             "evaluations": frozen.evaluations_on(objective),
             "slopes": frozen.slopes,
-            "random_numbers": kept[0].random_numbers,
+            "random_numbers": found[0].random_numbers,
             "unbiased": frozen.unbiased,
             "target": frozen.target,
             "citation": frozen.citation,
@@ -132,7 +130,7 @@ def measure_cell(
             "parameters": objective.params.numel(),
         }
         return Measured(
-            _stack(kept, exact_gradient), exact_moments(objective, frozen), facts, times
+            stacked(found, exact_gradient), exact_moments(objective, frozen), facts, times
         )
 
 
@@ -145,83 +143,15 @@ def check_device(device: str) -> None:
         raise BadArgument(f"device {device} cannot be used here ({why}); write cpu") from None
 
 
-@dataclass(frozen=True)
-class _Block:
-    sums: BlockSums
-    cpu: float
-    wall: float
-    random_numbers: float  # in one estimate
-
-
-def _block(
-    objective: Objective,
-    estimator: Estimator,
-    params: Tensor,
-    centre: Tensor,
-    size: int,
-    chunk: int,
-    noise: Noise,
-) -> _Block:
-    sums, cpu, wall = BlockSums(centre), 0.0, 0.0
-    for start in range(0, size, chunk):
-        count = min(chunk, size - start)
-        cpu_start, wall_start = time.process_time(), time.perf_counter()
-        gradients = estimator.draw(objective, params, count, noise)
-        if params.device.type == "cuda":
-            torch.cuda.synchronize()
-        cpu += time.process_time() - cpu_start
-        wall += time.perf_counter() - wall_start
-        _check(gradients, estimator, params, count)
-        sums.add(objective.pullback(gradients))
-    return _Block(sums, cpu, wall, noise.drawn / size)
-
-
-def _check(gradients: object, estimator: Estimator, params: Tensor, draws: int) -> None:
-    """Raise BrokenContract unless ``gradients`` is [draws, *params.shape] in params' dtype."""
-    if not isinstance(gradients, Tensor):
-        raise BrokenContract(
-            f"{estimator.name} returned a {type(gradients).__name__}; "
-            "its draw must return a tensor [draws, *params.shape]"
-        )
-    wanted = (draws, *params.shape)
-    if tuple(gradients.shape) != wanted:
-        raise BrokenContract(
-            f"{estimator.name} returned shape {list(gradients.shape)} for {draws} draws of params "
-            f"{list(params.shape)}; its draw must return {list(wanted)}, one row per estimate"
-        )
-    if gradients.dtype != params.dtype:
-        raise BrokenContract(
-            f"{estimator.name} returned {gradients.dtype} for params in {params.dtype}; "
-            "keep the dtype of params"
-        )
-
-
-def _sizes(draws: int, blocks: int) -> list[int]:
-    """Split ``draws`` over ``blocks`` as evenly as whole numbers allow."""
-    return [draws // blocks + (number < draws % blocks) for number in range(blocks)]
-
-
-def _stack(kept: list[_Block], exact_gradient: Tensor) -> Blocks:
-    sums, largest, distance = zip(*(block.sums.arrays() for block in kept), strict=True)
-    powers = np.stack([block[1:] for block in sums], 1)  # [3, B, p]
-    largest_all = np.stack(largest)
-    if not kept[0].sums.detailed:
-        powers, largest_all = powers.sum(1, keepdims=True), largest_all.max(0, keepdims=True)
-    return Blocks(
-        count=np.array([block.sums.count for block in kept], dtype=np.float64),
-        exact=exact_gradient.detach().cpu().double().numpy(),
-        first=np.stack([block[0] for block in sums]),
-        powers=powers,
-        largest=largest_all,
-        distance=np.stack(distance, 1),
-        seconds=np.array([[b.cpu for b in kept], [b.wall for b in kept]]),
-        nonfinite=np.array([block.sums.nonfinite for block in kept], dtype=np.float64),
-    )
-
-
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Draw on one torch thread, so that timings compare and sums repeat bit for bit."""
+    """Draw on one torch thread, so that timings compare and sums repeat bit for bit.
+
+    Chunks live for microseconds, and glibc gives memory of their size back to the system at once:
+    the page faults of getting it again took up to five times as long as the drawing. It keeps
+    blocks as large as the largest of up to 32 MiB that it has seen freed, so it is shown one.
+    """
+    torch.empty(KEPT_BYTES - 2**14, dtype=torch.uint8)
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
