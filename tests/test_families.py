@@ -435,7 +435,7 @@ class TestExtremes:
         found = [z, family.log_prob(params, z), family.score(params, z), family.mean(params)]
         for temperature in (0.1, 1.0):
             path = family.path(params, 2_000, 2, temperature, noise_of("path", dtype=dtype))
-            found += [*path[:2], path.vjp(torch.ones_like(path.soft))]
+            found += [path.hard, path.soft, path.vjp(torch.ones_like(path.soft))]
         for value in found:
             assert value.dtype == dtype
             assert torch.isfinite(value).all()

@@ -4,19 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from torch import Tensor
 
 from benchbed.rng import Noise
 
 
-class Path(NamedTuple):
-    """Samples written as a differentiable function of the parameters and fixed noise."""
+class Path:
+    """Samples written as a differentiable function of the parameters and fixed noise.
 
-    hard: Tensor  # [draws, samples, *items, *event], at a corner for a discrete family
-    soft: Tensor  # same shape: relaxed for a discrete family, equal to hard for Normal
-    vjp: Callable[[Tensor], Tensor]  # dJ/d soft -> dJ/d params, [draws, samples, *params]
+    Attributes:
+        hard: [draws, samples, *items, *event], at a corner for a discrete family; given as a
+            function, it is found when first asked for.
+        soft: same shape: relaxed for a discrete family, equal to hard for Normal.
+        vjp: dJ/d soft -> dJ/d params, [draws, samples, *params].
+    """
+
+    def __init__(
+        self,
+        hard: Tensor | Callable[[], Tensor],
+        soft: Tensor,
+        vjp: Callable[[Tensor], Tensor],
+    ) -> None:
+        self._hard, self.soft, self.vjp = hard, soft, vjp
+
+    @property
+    def hard(self) -> Tensor:
+        """The sample at a corner."""
+        if not isinstance(self._hard, Tensor):
+            self._hard = self._hard()
+        return self._hard
 
 
 @dataclass(frozen=True)

@@ -43,4 +43,5 @@ def pulled_back(
     if derivative == "clipped":
         return slope * (params.abs() <= 1).to(slope.dtype)
     assert family.mean_vjp is not None
-    return family.mean_vjp(family.mean(params / temperature), slope) / temperature
+    pulled = family.mean_vjp(family.mean(params / temperature), slope)
+    return pulled if temperature == 1 else pulled.div_(temperature)

@@ -44,7 +44,7 @@ def mean(params: Tensor) -> Tensor:
 
 def mean_vjp(mean: Tensor, slope: Tensor) -> Tensor:
     """Return dp/dlogits times ``slope`` at the (possibly relaxed) mean: m (1 - m) slope."""
-    return slope * mean * (1 - mean)
+    return slope * (mean * (1 - mean))
 
 
 def path(params: Tensor, draws: int, samples: int, temperature: float, noise: Noise) -> Path:
@@ -54,7 +54,6 @@ def path(params: Tensor, draws: int, samples: int, temperature: float, noise: No
     sample, 1[params + logit u > 0], with ``sample``'s threshold.
     """
     u = noise.uniform(draws, samples, *params.shape)
-    hard = quantile(params, u)
     # (1 - u) / u exp(-params) = exp(-relaxed logit): a power of it needs neither log nor exp.
     against = ((1 - u) / u).mul_((-params).exp())
     soft = power_(against, 1 / temperature).add_(1).reciprocal_()
@@ -62,7 +61,7 @@ def path(params: Tensor, draws: int, samples: int, temperature: float, noise: No
     def vjp(slope: Tensor) -> Tensor:
         return ((soft - soft.square()) * slope).div_(temperature)
 
-    return Path(hard, soft, vjp)
+    return Path(lambda: quantile(params, u), soft, vjp)
 
 
 def conditional_path(params: Tensor, hard: Tensor, temperature: float, noise: Noise) -> Path:

@@ -71,7 +71,9 @@ def softmax_vjp(probs: Tensor, slope: Tensor) -> Tensor:
     ``probs`` is draws-first as well, or one for all draws: [*items, d, K].
     """
     a = draws_last(slope)
-    p = draws_last(probs) if probs.ndim == slope.ndim else probs[..., None]
+    if probs.ndim < slope.ndim:
+        return draws_first((a - probs.unsqueeze(-2) @ a).mul_(probs[..., None]))
+    p = draws_last(probs)
     weighted = a * p
     return draws_first(torch.addcmul(weighted, p, weighted.sum(-2, keepdim=True), value=-1))
 
@@ -100,14 +102,13 @@ def path(params: Tensor, draws: int, samples: int, temperature: float, noise: No
     race = draws_last(noise.exponential(draws, samples, *params.shape))
     race.mul_(params.softmax(-1).reciprocal()[..., None])
     least = race.amin(-2, keepdim=True)
-    hard = draws_first(_of_the_extreme(torch.le, race, least))
     soft = power_(least / race, 1 / temperature)
     soft = draws_first(soft.div_(soft.sum(-2, keepdim=True)))
 
     def vjp(slope: Tensor) -> Tensor:
         return softmax_vjp(soft, slope).div_(temperature)
 
-    return Path(hard, soft, vjp)
+    return Path(lambda: draws_first(_of_the_extreme(torch.le, race, least)), soft, vjp)
 
 
 def conditional_path(params: Tensor, hard: Tensor, temperature: float, noise: Noise) -> Path:

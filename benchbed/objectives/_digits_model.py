@@ -13,6 +13,8 @@ from torch import Tensor
 
 from benchbed.families import BERNOULLI, CATEGORICAL
 from benchbed.objectives._descent import descend
+from benchbed.objectives._digits_data import digits
+from benchbed.objectives._jacobian import jacobian_of
 from benchbed.objectives._trained import Weights, trained
 from benchbed.rng import Noise
 
@@ -51,8 +53,7 @@ class DigitsModel:
 
     def jacobian(self, batch: Tensor) -> Tensor:
         """Return d logits / d encoder weights, [items, *event, weights]."""
-        jacobian: Tensor = torch.func.jacrev(self.encode)(self.encoder, batch)
-        return jacobian
+        return jacobian_of(lambda weights: self.encode(weights, batch), self.encoder)
 
 
 def _decode(weights: Tensor, z: Tensor, size: int) -> Tensor:
@@ -70,10 +71,8 @@ def _split(weights: Tensor, inputs: int, hidden: int, outputs: int) -> tuple[Ten
 
 @functools.cache
 def binary_digits() -> Tensor:
-    """Return scikit-learn's digits with pixels of 8 and more (of 16) set, [1797, 64] float64."""
-    from sklearn.datasets import load_digits
-
-    return torch.from_numpy((load_digits().data >= 8).astype(np.float64))
+    """Return the digits with pixels of 8 and more (of 16) set, [1797, 64] float64."""
+    return torch.from_numpy((digits()[0] >= 8).astype(np.float64))
 
 
 @functools.cache

@@ -16,7 +16,9 @@ from torch import Tensor
 
 from benchbed.objectives import _semi_supervised
 from benchbed.objectives._descent import descend
+from benchbed.objectives._digits_data import digits
 from benchbed.objectives._digits_model import binary_digits
+from benchbed.objectives._jacobian import jacobian_of
 from benchbed.objectives._semi_supervised import Decoder, Problem, gauss_hermite, value_of
 from benchbed.objectives._trained import Weights, trained
 from benchbed.rng import Noise
@@ -31,9 +33,7 @@ RATE = 0.02
 @functools.cache
 def labels() -> Tensor:
     """Return the digit of every image, [1797] int64."""
-    from sklearn.datasets import load_digits
-
-    return torch.from_numpy(load_digits().target.astype(np.int64))
+    return torch.from_numpy(digits()[1].astype(np.int64))
 
 
 def encode(weights: Tensor, images: Tensor, dimensions: int) -> Tensor:
@@ -48,8 +48,7 @@ def jacobian(weights: Tensor, images: Tensor, dimensions: int) -> Tensor:
     """Return d params / d weights, [items, 10, 1 + 2 d, weights], an image at a time."""
 
     def of_one(image: Tensor) -> Tensor:
-        found: Tensor = torch.func.jacrev(encode)(weights, image[None], dimensions)
-        return found[0]
+        return jacobian_of(lambda w: encode(w, image[None], dimensions)[0], weights)
 
     return torch.stack([of_one(image) for image in images])
 

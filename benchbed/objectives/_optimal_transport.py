@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.optimize import linprog
 
 Array = NDArray[np.float64]
 STILL = 1e-14  # less mass than this to move is rounding of the two laws
@@ -38,6 +36,9 @@ def transport(pop: Array, p: Array, metric: Array) -> Transport:
         p: probabilities, [n].
         metric: distances, [n, n].
     """
+    from scipy import sparse  # here: scipy's optimizers take longer to load than all benchbed
+    from scipy.optimize import linprog
+
     count = len(pop)
     excess = pop - p
     moved = float(np.abs(excess).sum()) / 2

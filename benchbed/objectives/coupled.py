@@ -36,7 +36,8 @@ def coupled(
 
     def formula(z: Tensor) -> Tensor:
         pairs = (linear(form, z) * z).sum(-1)
-        return linear(slopes, z) + pairs + 1.5 * z[..., :3].prod(-1)
+        first, second, third = z[..., :3].unbind(-1)
+        return linear(slopes, z) + pairs + 1.5 * first * second * third
 
     corners = extend(formula, BERNOULLI, params, extension)
 

@@ -30,6 +30,7 @@ from benchbed.families.extended import extended
 from benchbed.layout import draws_first, draws_last
 from benchbed.objectives._affordable import affordable
 from benchbed.objectives._digits_model import DigitsModel, binary_digits, digits_model
+from benchbed.objectives._jacobian import jacobian_of
 from benchbed.objectives._listable import count_states
 from benchbed.objectives._points import gradient_of
 from benchbed.objectives._prior_model import (
@@ -179,7 +180,7 @@ def _by_weights(
         return logits.flatten(), by_encoder.flatten(0, 1)
     images = binary_digits()
     pixels = 0.5 * (images[noise.integers(len(images), count)] + images.mean(0))
-    by_pixels = torch.func.jacrev(lambda u: model.encode(model.encoder, u))(pixels)
+    by_pixels = jacobian_of(lambda u: model.encode(model.encoder, u), pixels)
     params = torch.cat((logits, model.encode(model.encoder, pixels))).flatten()
     every = torch.cat((by_encoder, model.jacobian(pixels))).flatten(0, 1)  # [(N + C) 8, weights]
     beside = every.new_zeros(len(every), pixels.numel())

@@ -15,6 +15,7 @@ import importlib.util
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 from benchbed.errors import UnknownName
 
@@ -70,7 +71,7 @@ def _of_package(place: str) -> str:
 
 
 def _of_file(path: Path) -> str:
-    parts = sorted(f"{file.name}\n{code_of(file)}" for file in _reach(path))
+    parts = sorted(f"{file.name} {_understood(file.read_bytes()).code}" for file in _reach(path))
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -83,42 +84,54 @@ def _reach(start: Path) -> set[Path]:
         if path in seen or not path.exists():
             continue
         seen.add(path)
-        for name in _imported(path):
+        for name in _understood(path.read_bytes()).imports:
             waiting.extend(_places(name, path))
     return {path for path in seen if path.name not in WITHOUT_NUMBERS or ROOT not in path.parents}
 
 
 def _places(name: str, importer: Path) -> Iterator[Path]:
     """Yield where a module may lie if it is the project's, or yours near ``importer``."""
-    inside = name.partition(".")[0] == ROOT.name
-    folders = [ROOT.parent] if inside else [importer.parent, *importer.parent.resolve().parents[:3]]
-    for folder in folders:
-        stem = folder / name.replace(".", "/")
-        yield stem.with_name(f"{stem.name}.py")
-        yield stem / "__init__.py"
+    dots = len(name) - len(name.lstrip("."))
+    if dots:
+        above = importer.parents
+        yield from _named(above[min(dots, len(above)) - 1], name[dots:])
+    elif name.partition(".")[0] == ROOT.name:
+        yield from _inside(name)
+    elif ROOT not in importer.parents:  # the project calls its own by their full names
+        for folder in (importer.parent, *importer.parent.resolve().parents[:3]):
+            yield from _named(folder, name)
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """Yield every name that ``path`` imports and that might be a module."""
-    for node in ast.walk(_parsed(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            stem = f"{node.module}." if node.module else ""
-            yield from (stem[:-1], *(stem + alias.name for alias in node.names))
+@functools.cache
+def _inside(name: str) -> list[Path]:
+    """Return the files of the project that a name may stand for; none appears while it runs."""
+    return [path for path in _named(ROOT.parent, name) if path.exists()]
 
 
-def _parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_bytes())  # the file may declare its own encoding
+def _named(folder: Path, name: str) -> tuple[Path, Path]:
+    stem = folder / name.replace(".", "/")
+    return stem.with_name(f"{stem.name}.py"), stem / "__init__.py"
 
 
-def code_of(path: Path) -> str:
-    """Return the dump of a file's syntax tree, docstrings taken out."""
-    tree = _parsed(path)
+class _Source(NamedTuple):
+    imports: tuple[str, ...]  # every name that might be a module, dots in front where relative
+    code: str  # hash of the syntax tree, docstrings taken out
+
+
+@functools.lru_cache(maxsize=4096)
+def _understood(source: bytes) -> _Source:
+    """Parse a file's bytes; remembered by content, as dozens of places reach the same files."""
+    tree = ast.parse(source)  # bytes: the file may declare its own encoding
+    imports: set[str] = set()
     for node in ast.walk(tree):
-        if not isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            continue
-        first = node.body[0] if node.body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-            node.body = node.body[1:]
-    return ast.dump(tree)
+        if isinstance(node, ast.Import):
+            imports.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            stem = "." * node.level + (node.module or "")
+            dot = "." if node.module else ""
+            imports.update((stem, *(f"{stem}{dot}{alias.name}" for alias in node.names)))
+        elif isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:]
+    return _Source(tuple(sorted(imports)), hashlib.sha256(ast.dump(tree).encode()).hexdigest())

@@ -1,4 +1,7 @@
-"""The driver: measure what a spec asks for and its results do not hold yet."""
+"""The driver: measure what a spec asks for and its results do not hold yet.
+
+torch is imported where something may have to be measured, not before.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchbed.errors import BadArgument, ExitCode
 from benchbed.store import Results
 from benchbed.store.provenance import key as provenance_key
 from benchbed.store.provenance import provenance
-from benchbed.sweep.cells import expand
-from benchbed.sweep.drive import Drive
+from benchbed.sweep.recall import finished, recipe_of
 from benchbed.sweep.spec import Spec
-from benchbed.sweep.task import Done
+
+if TYPE_CHECKING:
+    from benchbed.sweep.task import Done
 
 
 @dataclass
@@ -81,8 +86,17 @@ def run_sweep(
     if jobs < 1:
         raise BadArgument(f"-j needs at least 1 process, got {jobs}")
     start = time.perf_counter()
-    cells, skipped = expand(spec)
     store = Results(Path(results) / spec.name)
+    recipe = recipe_of(spec)
+    if known := finished(store, recipe):
+        outcome = _outcome(store, known.states, len(known.states), known.skipped, [])
+        progress(outcome)
+        outcome.seconds = time.perf_counter() - start
+        return outcome
+    from benchbed.sweep.cells import expand
+    from benchbed.sweep.drive import Drive
+
+    cells, skipped = expand(spec)
     store.create(
         {
             "name": spec.name,
@@ -90,6 +104,7 @@ def run_sweep(
             "spec": spec.model_dump(),
             "cells": [cell.id for cell in cells],
             "skipped": skipped,
+            "recipe": recipe,
         }
     )
     surroundings = provenance()
@@ -97,14 +112,7 @@ def run_sweep(
     store.put_provenance(mark, surroundings)
     states, damaged = store.states(cell.id for cell in cells)
     todo = [cell for cell in cells if states.get(cell.id, "failed") == "failed"]
-    outcome = Outcome(
-        store.path,
-        cells=len(cells),
-        kept=len(cells) - len(todo),
-        kept_nonfinite=list(states.values()).count("nonfinite"),
-        skipped=skipped,
-        damaged=damaged,
-    )
+    outcome = _outcome(store, states, len(cells), skipped, damaged)
     progress(outcome)
 
     def report(done: Done) -> None:
@@ -117,3 +125,18 @@ def run_sweep(
         outcome.interrupted = True
     outcome.seconds = time.perf_counter() - start
     return outcome
+
+
+def _outcome(
+    store: Results, states: dict[str, str], cells: int, skipped: list[str], damaged: list[str]
+) -> Outcome:
+    """Return the state of a sweep before anything is measured."""
+    failed = list(states.values()).count("failed")
+    return Outcome(
+        store.path,
+        cells=cells,
+        kept=len(states) - failed,
+        kept_nonfinite=list(states.values()).count("nonfinite"),
+        skipped=skipped,
+        damaged=damaged,
+    )
