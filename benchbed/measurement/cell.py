@@ -14,8 +14,8 @@ from benchbed.contracts import Estimator, Objective, check_pair
 from benchbed.errors import BadArgument
 from benchbed.measurement.blocks import BlockDrawer, even_sizes, stacked
 from benchbed.measurement.exact_moments import exact_moments
-from benchbed.measurement.reference import VERSION
-from benchbed.measurement.timing import NOT_TIMED, Times, time_draws
+from benchbed.measurement.timing import NOT_TIMED, Times, reference_version, time_draws
+from benchbed.measurement.worth_tabulating import tabulated_if_worth
 from benchbed.records import Blocks, Exact
 from benchbed.rng import Noise
 
@@ -104,16 +104,17 @@ def measure_cell(
         exact_gradient = objective.pullback(frozen.exact_gradient(objective)[None])[0]
         centre = exact_gradient.to(params)
         chunk = chunk_draws(objective, frozen)
-        drawer = BlockDrawer(objective, frozen, params, centre, chunk, root)
+        known = tabulated_if_worth(objective, frozen, params, int(draws))
+        drawer = BlockDrawer(known, frozen, params, centre, chunk, root)
         found = drawer.draw(even_sizes(int(draws), blocks))
         probe = root.child("timing")
 
         rows = 1 if frozen.constant else chunk  # a number found once is not shared out
 
-        def draw_rows() -> object:
+        def draw_rows() -> object:  # with J itself, which is what an estimate costs
             return frozen.draw(objective, params, rows, probe)
 
-        times = time_draws(draw_rows, rows, timing) if timing else NOT_TIMED
+        times = time_draws(draw_rows, rows, timing, device) if timing else NOT_TIMED
         facts: dict[str, object] = {
             "evaluations": frozen.evaluations_on(objective),
             "slopes": frozen.slopes,
@@ -125,12 +126,13 @@ def measure_cell(
             "tuned": estimator.tune is not None,
             "settings": dict(frozen.settings),
             "tuning_evaluations": frozen.tuning_evaluations,
-            "reference": VERSION,
+            "reference": reference_version(device),
             "chunk": chunk,
+            "tabulated": known is not objective,
             "parameters": objective.params.numel(),
         }
         return Measured(
-            stacked(found, exact_gradient), exact_moments(objective, frozen), facts, times
+            stacked(found, exact_gradient), exact_moments(known, frozen), facts, times
         )
 
 
