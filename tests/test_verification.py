@@ -187,6 +187,12 @@ FAULTS: list[tuple[str, Objective, str, str]] = [
         "changes z in place",
     ),
     ("jacobian", replace(MINE, jacobian=torch.ones(7, 3)), "jacobian", "write it as [3]"),
+    (
+        "pulls another way",
+        replace(MINE, jacobian=torch.eye(3), pull=lambda g: 2 * g),
+        "pull",
+        "leave pull out",
+    ),
     ("no params", replace(MINE, params=POINT[:0]), "params", "params [0] hold no number"),
     ("NaN params", replace(MINE, params=POINT * math.nan), "params", "NaN or infinite"),
     (

@@ -41,6 +41,8 @@ class Objective:
     differentiable: bool = True  # dJ/dz exists at the corners
     relaxed: bool = True  # J is defined between the corners
     jacobian: Tensor | None = None  # [*params.shape, weights]: d params / d network weights
+    # jacobian^T times g [*params.shape, n], as [weights, n], where that takes less than the matrix
+    pull: Callable[[Tensor], Tensor] | None = None
     # Of a multi-sample bound, on a family of particles: z [..., *items, particles, *event] ->
     # log p(x, z) [..., *items, particles], free of params. Then J = log mean_k p(x, z_k) / q(z_k).
     log_joint: Callable[[Tensor], Tensor] | None = None
@@ -138,8 +140,10 @@ class Objective:
         """Map gradients [draws, *params.shape] to what is measured, [draws, coordinates].
 
         With a ``jacobian`` the coordinates are the network's weights, reached by one matrix
-        product; without one they are the parameters themselves, flattened.
+        product or by ``pull``; without one they are the parameters themselves, flattened.
         """
+        if self.pull is not None:
+            return draws_first(self.pull(draws_last(gradients)))
         flat = draws_last(gradients).reshape(-1, gradients.shape[0])  # [params, draws]
         if self.jacobian is None:
             return draws_first(flat)

@@ -84,5 +84,6 @@ def negative_elbo(model: DigitsModel, batch: Tensor, family: Family, extension: 
         cost,
         direct=True,
         jacobian=model.jacobian(batch),
+        pull=model.pull(batch),
         citation="Kingma and Welling 2014; Alpaydin and Kaynak 1998",
     )

@@ -10,6 +10,7 @@ import torch
 from benchbed.contracts import Objective
 from benchbed.rng import Noise
 from benchbed.verification.check import Check, called
+from benchbed.verification.differences import relative_gap
 
 
 def record_checks(objective: Objective) -> Iterator[Check]:
@@ -45,6 +46,12 @@ def record_checks(objective: Objective) -> Iterator[Check]:
             )
         error = 0.0 if right else math.inf
         yield Check("jacobian", "the shape of params", error, 0.0, "" if right else advice)
+        if objective.pull is not None and right:
+            probe = noise.child("pull").normal(3, *params.shape).to(matrix)
+            by_matrix = probe.flatten(1) @ matrix.flatten(0, -2)
+            error = relative_gap(objective.pullback(probe), by_matrix)
+            advice = "it must be jacobian^T times g; leave pull out and the matrix is used"
+            yield Check("pull", "the jacobian", error, 1e-6, "" if error <= 1e-6 else advice)
 
 
 def _wrong(name: str, against: str, advice: str) -> Check:
