@@ -45,6 +45,7 @@ def test_the_measurement_torch_and_numpy_count(monkeypatch):
         ("tools/__init__.py", "from tools import SCALE"),
         ("package/helper.py", "from package.helper import SCALE"),
         ("package/helper.py", "import package.helper"),
+        ("package/helper.py", "from .helper import SCALE"),
     ],
 )
 def test_a_module_of_yours_brings_what_it_imports(tmp_path, place, line):

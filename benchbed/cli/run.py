@@ -32,7 +32,7 @@ def run(spec: str, jobs: int, results: str) -> None:
 
     wanted = read_spec(spec)
     _set_threads(ONE_THREAD)
-    from benchbed.sweep.run import run_sweep  # torch comes in here
+    from benchbed.sweep.run import run_sweep  # torch comes in there, if anything is to do
 
     with _Watch() as watch:
         outcome = run_sweep(wanted, results, jobs, watch.update)

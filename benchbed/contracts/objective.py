@@ -68,14 +68,21 @@ class Objective:
         object.__setattr__(self, "params", self.params.detach().double())
 
     def exact_value(self, params: Tensor | None = None) -> Tensor:
-        """Return E[J], a float64 scalar, summed over items."""
-        point = (self.params if params is None else params).double()
-        return self.value(point) if self.value else self._enumerated(point)[0]
+        """Return E[J], a float64 scalar, summed over items, where ``params`` are."""
+        given = self.params if params is None else params
+        point = given.to(self.params)
+        found = self.value(point) if self.value else self._enumerated(point)[0]
+        return found.to(given.device)
 
     def exact_gradient(self, params: Tensor | None = None) -> Tensor:
-        """Return dE[J]/dparams, float64, shaped like ``params``."""
-        point = (self.params if params is None else params).double()
-        return self.gradient(point) if self.gradient else self._enumerated(point)[1]
+        """Return dE[J]/dparams, float64, shaped like ``params`` and where they are.
+
+        Found where the objective was made: its coefficients are there.
+        """
+        given = self.params if params is None else params
+        point = given.to(self.params)
+        found = self.gradient(point) if self.gradient else self._enumerated(point)[1]
+        return found.to(given.device)
 
     def _enumerated(self, params: Tensor) -> tuple[Tensor, Tensor]:
         from benchbed.enumeration import marginalize

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 
 from benchbed.arguments import at_least
+from benchbed.elementwise import indicator
 from benchbed.errors import BadArgument
-from benchbed.layout import draws_last
+from benchbed.layout import draws_first, draws_last
 
 CHUNK = 4096
 
@@ -18,8 +19,7 @@ def pair(params: Tensor, u: Tensor) -> Tensor:
     """Return both samples, [draws, 2 * pairs, *params]: all the b first, then all the bt."""
     inner = draws_last(u)  # [pairs, *params, draws]
     p, q = params.sigmoid()[..., None], torch.sigmoid(-params)[..., None]
-    both = torch.cat((inner > q, inner < p)).to(params.dtype)
-    return both.movedim(-1, 0)
+    return draws_first(torch.cat((indicator(torch.gt, inner, q), indicator(torch.lt, inner, p))))
 
 
 def pair_states(params: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

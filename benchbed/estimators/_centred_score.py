@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from benchbed.contracts import Objective, add_direct
-from benchbed.layout import mean_over_samples
+from benchbed.estimators._weighted_scores import average_score
 
 
 def centred_score(objective: Objective, params: Tensor, z: Tensor, baseline: Tensor) -> Tensor:
@@ -21,6 +21,5 @@ def centred_score(objective: Objective, params: Tensor, z: Tensor, baseline: Ten
         [draws, *params].
     """
     found = objective.evaluate(z, params)
-    score = objective.family.score(params, z)  # [draws, samples, *params]
     advantage = objective.family.lift(found.cost - baseline.to(found.cost))
-    return add_direct(mean_over_samples(advantage * score), found)
+    return add_direct(average_score(objective.family, params, z, advantage), found)

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from benchbed.contracts import Family
+from benchbed.elementwise import log_, power_
+from benchbed.families.bernoulli import either
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
@@ -45,26 +47,50 @@ def averaged_vjp(
         noise: of the relaxed samples.
         share: what the values that were not sampled keep of their probability.
     """
-    power = 1 / temperature
+    mean = _bits if family.name == "bernoulli" else _categories
+    return mean(params, hard, slope, 1 / temperature, replicates, noise, share)
+
+
+def _bits(
+    params: Tensor,
+    hard: Tensor,
+    slope: Tensor,
+    power: float,
+    replicates: int,
+    noise: Noise,
+    share: float,
+) -> Tensor:
+    other = either(hard, params.sigmoid() * share, torch.sigmoid(-params) * share)
     total = torch.zeros_like(slope)
-    if family.name == "bernoulli":
-        other = torch.sigmoid(params * (1 - 2 * hard)).mul_(share)
-        for _ in range(replicates):
-            u = noise.uniform(*hard.shape)
-            reach = other * u
-            w = reach.div_(reach + u.neg_().add_(1)).pow_(power)
-            total += w / (1 + w).square_()
-        return total * slope * (power / replicates)
-    # A probability that rounds to 0 belongs to a category that is as good as never relaxed to.
-    rate = 1 / draws_last(params.softmax(-1)[None]).clamp(min=torch.finfo(params.dtype).tiny)
-    inner, a, physical = draws_last(hard), draws_last(slope), draws_last(total)
-    others = (1 - inner).mul_(rate / share)  # 1 / rho_j, and 0 at the sampled category
     for _ in range(replicates):
-        e = draws_last(noise.exponential(*hard.shape))
+        u = noise.uniform(*hard.shape)
+        reach = other * u
+        w = power_(reach.div_(u.neg_().add_(1).add_(reach)), power)
+        total.addcdiv_(w, (1 + w).square_())
+    return total.mul_(slope).mul_(power / replicates)
+
+
+def _categories(
+    params: Tensor,
+    hard: Tensor,
+    slope: Tensor,
+    power: float,
+    replicates: int,
+    noise: Noise,
+    share: float,
+) -> Tensor:
+    # A probability that rounds to 0 belongs to a category that is as good as never relaxed to.
+    tiny = torch.finfo(params.dtype).tiny
+    rate = (params.softmax(-1).clamp(min=tiny) * share).reciprocal_()[..., None]  # 1 / rho
+    inner, a = draws_last(hard), draws_last(slope)
+    total = torch.zeros_like(a)
+    for _ in range(replicates):
+        e = log_(draws_last(noise.uniform(*hard.shape)))  # its sign cancels in the ratio
         top = (e * inner).sum(-2, keepdim=True)
-        w = top / e.mul_(others).add_(top)  # 1 at the sampled category: the sum is at least 1
-        w.pow_(power)
-        y = w.div_(w.sum(-2, keepdim=True))
-        weighted = y * a
-        physical += weighted - y.mul_(weighted.sum(-2, keepdim=True))
-    return draws_first(physical.mul_(power / replicates))
+        ratio = e.mul_(rate).add_(top).reciprocal_().mul_(top)
+        w = power_(ratio.clamp_min_(inner), power)  # 1 at the sampled category
+        whole = w.sum(-2, keepdim=True).reciprocal_()
+        pulled = w * a
+        along = pulled.sum(-2, keepdim=True).mul_(whole)  # <y, J'>
+        total.addcmul_(pulled.addcmul_(w, along, value=-1), whole)
+    return draws_first(total.mul_(power / replicates))

@@ -8,8 +8,6 @@ with the ROOTS x = c^(1/(K-1)). For K = 2 the pair is u and 1 - u. Everything he
 
 from __future__ import annotations
 
-import itertools
-
 from torch import Tensor
 
 from benchbed.layout import draws_first, draws_last
@@ -23,26 +21,23 @@ def antithetic_roots(noise: Noise, draws: int, samples: int, shape: tuple[int, .
     return draws_first((total - waits).div_(total))
 
 
-def cell_mass(lower: Tensor, upper: Tensor, samples: int, together: int) -> Tensor:
+def cell_mass(ends: Tensor, samples: int, together: int) -> Tensor:
     """Return the chance that ``together`` of the uniforms fall into each tuple of intervals.
 
     Args:
-        lower: roots of the intervals' lower ends, [..., intervals], float64: masses are
+        ends: roots of the intervals' ends, rising, [..., intervals + 1], float64: masses are
             differences of numbers near 1.
-        upper: roots of their upper ends.
         samples: K of the copula.
         together: 2 for the mass of a pair, K for the whole joint law.
 
     Returns:
         [..., intervals, ..., intervals], one axis for each of the uniforms.
     """
-    count = lower.shape[-1]
-    mass = lower.new_zeros(*lower.shape[:-1], *(count,) * together)
-    for corner in itertools.product((lower, upper), repeat=together):
-        reach = lower.new_tensor(1.0 - together)
-        for axis, ends in enumerate(corner):
-            after = together - 1 - axis
-            reach = ends[(..., *(None,) * axis, slice(None), *(None,) * after)] + reach
-        sign = (-1) ** sum(ends is lower for ends in corner)
-        mass.add_(reach.clamp_(min=0).pow_(samples - 1), alpha=sign)
+    reach = ends.new_tensor(1.0 - together)
+    for axis in range(together):
+        after = together - 1 - axis
+        reach = ends[(..., *(None,) * axis, slice(None), *(None,) * after)] + reach
+    mass = reach.clamp_(min=0).pow_(samples - 1)
+    for axis in range(-together, 0):
+        mass = mass.diff(dim=axis)
     return mass

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchbed.contracts import Family
+from benchbed.elementwise import indicator
 from benchbed.enumeration import CHUNK, written
 from benchbed.errors import BadArgument
 from benchbed.layout import compact, draws_first, draws_last
@@ -30,7 +31,8 @@ class Law(NamedTuple):
 
     exact: Tensor  # log-probabilities [*items, variables, values], in float64 always
     cdf: Tensor  # [*items, variables, values - 1], the inner boundaries
-    build: Callable[[Tensor], Tensor]  # values [k, *items, variables, n] -> z [n, k, *items, ...]
+    # values, whole numbers [k, *items, variables, n] -> z [n, k, *items, *event]
+    build: Callable[[Tensor], Tensor]
 
     @property
     def log_probs(self) -> Tensor:
@@ -44,14 +46,11 @@ class Law(NamedTuple):
 
 
 def inverse_cdf(cdf: Tensor, u: Tensor) -> Tensor:
-    """Return the number of boundaries [..., values - 1] at or below u [..., n], int64."""
-    above = torch.zeros(u.shape, dtype=torch.int64, device=u.device)
+    """Return the number of boundaries [..., values - 1] at or below u [..., n], in its dtype."""
     if cdf.shape[-1] > 32:  # a long list: search it
         inner = cdf.expand(*u.shape[:-1], cdf.shape[-1]).contiguous()
-        return torch.searchsorted(inner, u.contiguous(), right=True)
-    for boundary in cdf.unbind(-1):
-        above += u >= boundary[..., None]
-    return above
+        return torch.searchsorted(inner, u.contiguous(), right=True).to(u)
+    return indicator(torch.ge, u.unsqueeze(-2), cdf[..., None]).sum(-2)
 
 
 def law_of(family: Family, params: Tensor) -> Law:
@@ -78,8 +77,8 @@ def law_of(family: Family, params: Tensor) -> Law:
 
 def one_hot(values: Tensor, params: Tensor) -> Tensor:
     """Return the one-hot of values [..., n] along a new axis before the last: [..., K, n]."""
-    axis = torch.arange(params.shape[-1], device=values.device)
-    return (values.unsqueeze(-2) == axis[:, None]).to(params.dtype)
+    axis = torch.arange(params.shape[-1], device=values.device)[:, None].to(params)
+    return indicator(torch.eq, values.unsqueeze(-2).to(params), axis)
 
 
 def _boundaries(probs: Tensor) -> Tensor:
@@ -104,7 +103,7 @@ def _listed(family: Family, params: Tensor) -> Law:
 
     def build(values: Tensor) -> Tensor:
         lead = values[..., 0, :]  # [k, *items, n]
-        found = listing(params, lead.flatten()).reshape(*lead.shape, *event)
+        found = listing(params, lead.flatten().long()).reshape(*lead.shape, *event)
         return found.movedim(lead.ndim - 1, 0)
 
     return Law(exact, _boundaries(exact.exp().to(params)), build)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from benchbed.elementwise import indicator
 from benchbed.layout import draws_last
 from benchbed.rng import Noise
 
@@ -19,5 +20,5 @@ def pick(params: Tensor, draws: int, samples: int, noise: Noise) -> Tensor:
 
 def one_hot(picked: Tensor, dimensions: int, dtype: torch.dtype) -> Tensor:
     """Return the bits picked as one-hots, draws last: [samples, *items, d, draws]."""
-    numbers = torch.arange(dimensions, device=picked.device)[:, None]
-    return (draws_last(picked).unsqueeze(-2) == numbers).to(dtype)
+    numbers = torch.arange(dimensions, dtype=dtype, device=picked.device)[:, None]
+    return indicator(torch.eq, draws_last(picked).unsqueeze(-2).to(dtype), numbers)

@@ -90,7 +90,7 @@ class Batch(NamedTuple):
 
     def estimates(self, learned: Learned) -> Tensor:
         """Return the estimates that this network makes."""
-        return self.plain + self.control(learned.inner, learned.offset)(learned.heads)
+        return self.control(learned.inner, learned.offset)(learned.heads).add_(self.plain)
 
 
 def batch_sizes(pilot: int) -> list[int]:

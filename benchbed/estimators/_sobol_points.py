@@ -11,6 +11,7 @@ the 2^m cells of a dimension holds one point, at ONE offset common to all cells.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -49,14 +50,15 @@ def sobol_uniforms(
         )
     shift = draws_last(noise.uniform(draws, 1, *shape))  # [1, *items, uniforms, draws]
     digits = DIGITS[noise.dtype]
-    scaled = shift * 2**digits
+    scaled = shift.mul_(2**digits)
     whole = scaled.to(torch.int32)
     mixed = _net(dimensions, samples, digits).to(whole.device)  # [samples, dimensions]
     mixed = mixed.reshape(samples, *(1,) * len(items), *shape[len(items) :], 1) ^ whole
-    u = mixed.to(noise.dtype) + (scaled - whole)
-    return draws_first(u.mul_(2.0**-digits).clamp_(min=SMALLEST[noise.dtype]))
+    u = mixed.to(noise.dtype).add_(scaled.sub_(whole)).mul_(2.0**-digits)
+    return draws_first(u.clamp_(min=SMALLEST[noise.dtype]))
 
 
+@functools.cache
 def _net(dimensions: int, samples: int, digits: int) -> Tensor:
     """Return the first ``samples`` points of the Sobol sequence as integers of ``digits`` bits."""
     size = 1 << (samples - 1).bit_length()  # torch warns of other sizes

@@ -8,6 +8,7 @@ class that stops, or C.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -15,15 +16,17 @@ import torch
 from torch import Tensor
 
 from benchbed.contracts import Objective, add_direct
+from benchbed.elementwise import indicator
 from benchbed.estimators._antithetic_bits import pair_states
 from benchbed.layout import draws_first, draws_last
 
+FEW_CLASSES = 64  # up to here a product a class is faster than ``cumprod``
+
 
 class Sticks(NamedTuple):
-    """Breaks and classes of a pair, draws-last; the two of a pair are the first two entries."""
+    """Classes of a pair, draws-last; the two of a pair are the first two entries."""
 
-    breaks: Tensor  # [2, pairs, *items, d, C - 1, draws]: B and Bt
-    reached: Tensor  # same shape: 1 where no earlier class stopped
+    reached: Tensor  # [2, pairs, *items, d, C - 1, draws]: 1 where no earlier class stopped
     classes: Tensor  # one-hot, [2, pairs, *items, d, C, draws]
 
 
@@ -41,11 +44,18 @@ def sticks(psi: Tensor, u: Tensor) -> Sticks:
     """Break the sticks at u [draws, pairs, *items, d, C - 1]."""
     inner = draws_last(u)
     p, q = psi.sigmoid()[..., None], torch.sigmoid(-psi)[..., None]
-    breaks = torch.stack((inner < p, inner > q)).to(psi.dtype)
-    going = (1 - breaks).cumprod(-2)  # 1 while no class up to here stopped
-    reached = torch.cat((torch.ones_like(going[..., :1, :]), going[..., :-1, :]), -2)
-    classes = torch.cat((reached - going, going[..., -1:, :]), -2)
-    return Sticks(breaks, reached, classes)
+    # Whether any class from the first on is still to stop, between the ends: yes, and no.
+    *lead, last, draws = inner.shape
+    going = inner.new_empty(2, *lead, last + 2, draws)
+    going[..., 0, :], going[..., -1, :] = 1, 0
+    going[0, ..., 1:-1, :] = indicator(torch.ge, inner, p)  # 1 - B
+    going[1, ..., 1:-1, :] = indicator(torch.le, inner, q)  # 1 - Bt
+    if last > FEW_CLASSES:
+        going[..., 1:-1, :] = going[..., 1:-1, :].cumprod(-2)
+    else:
+        for before, own in itertools.pairwise(going[..., 1:-1, :].unbind(-2)):
+            own *= before
+    return Sticks(going[..., :-2, :], going[..., :-1, :] - going[..., 1:, :])
 
 
 def stick_states(psi: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

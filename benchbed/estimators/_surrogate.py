@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from torch import Tensor
 
+from benchbed.elementwise import tanh_
 from benchbed.layout import draws_first, draws_last
 
 Surrogate = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -28,8 +29,8 @@ def surrogate(inner: Tensor, offset: Tensor, x: Tensor, items: int) -> Surrogate
     """
     shape = draws_last(x).shape  # [samples, *items, *event, n]
     flat = draws_last(x).flatten(1 + items, -2)
-    active = (inner @ flat + offset[:, None]).tanh()  # [samples, *items, hidden, n]
-    rate = 1 - active.square()
+    active = tanh_((inner @ flat).add_(offset[:, None]))  # [samples, *items, hidden, n]
+    rate = active.square().neg_().add_(1)
 
     def read(heads: Tensor) -> tuple[Tensor, Tensor]:
         out = heads[..., :-1]

@@ -7,7 +7,7 @@ has the law of z. w is E / sum E with E ~ Exp(1), and z is the arg-max of phi - 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -17,23 +17,29 @@ from benchbed.layout import draws_first
 
 
 def pseudo_actions(
-    params: Tensor, gumbels: Tensor, reference: Tensor, swaps: Iterable[int]
-) -> Tensor:
-    """Return z^{c<->j} for all c in ``swaps``, one-hot [draws, swaps * samples, *params].
+    params: Tensor, gumbels: Tensor, reference: Tensor
+) -> Callable[[int, int], Tensor]:
+    """Return what gives z^{c<->j} for ``start`` <= c < ``stop``, one after another.
+
+    Each one-hot, [draws, (stop - start) * samples, *params].
 
     Args:
         params: logits [*items, d, C].
         gumbels: -log E, [samples, *items, d, C, draws].
-        reference: j as a mask over C, broadcasting to ``gumbels``.
-        swaps: the c.
+        reference: j as a mask of 0 and 1 over C, broadcasting to ``gumbels``.
     """
-    at_reference = (gumbels * reference).sum(-2)
-    swapped = []
-    for c in swaps:
-        noise = torch.where(reference > 0, gumbels[..., c : c + 1, :], gumbels)
-        noise[..., c, :] = at_reference
-        swapped.append(noise.add_(params[..., None]))
-    return one_hot_of_largest(draws_first(torch.cat(swapped)))
+    logits = params[..., None]
+    elsewhere = ((1 - reference) * gumbels).add_(logits)
+    at_reference = (gumbels * reference).sum(-2, keepdim=True)
+
+    def swapped(start: int, stop: int) -> Tensor:
+        mine, own = gumbels[..., start:stop, :], logits[..., start:stop, :]
+        noise = torch.stack([elsewhere] * (stop - start))
+        noise.addcmul_(reference, mine.movedim(-2, 0).unsqueeze(-2))
+        noise.diagonal(start, 0, -2).copy_((at_reference + own).movedim(-2, -1))
+        return one_hot_of_largest(draws_first(noise.flatten(0, 1)))
+
+    return swapped
 
 
 def dirichlet(exponentials: Tensor) -> Tensor:

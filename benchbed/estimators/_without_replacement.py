@@ -17,6 +17,7 @@ import math
 import torch
 from torch import Tensor
 
+from benchbed.elementwise import indicator, log_
 from benchbed.estimators._outcomes import Law, inverse_cdf
 from benchbed.layout import draws_last
 from benchbed.rng import Noise
@@ -43,49 +44,75 @@ def _race(law: Law, leading: Tensor, samples: int, noise: Noise) -> tuple[Tensor
     factors = law.log_probs
     *items, variables, choices = factors.shape
     draws = leading.shape[-1]
-    # Of the beginnings kept, earliest first: logarithm of the time, and of the probability.
-    time = factors.new_full((*items, 1, draws), -torch.inf)
-    log_p = torch.zeros_like(time)
-    axis = torch.arange(choices, device=leading.device)[:, None]
+    # Of the beginnings kept, the leading one first, then by their time: the logarithms of their
+    # probability and, of all but the leading one, which is at 0, of the time.
+    log_p = factors.new_zeros(*items, 1, draws)
+    time = log_p[..., :0, :]
+    values = torch.arange(choices, device=leading.device)[:, None].to(factors)
     history = []
     for i in range(variables):
-        kept = time.shape[-2]
+        kept = log_p.shape[-2]
         waits = draws_last(noise.exponential(draws, *items, kept, choices))
         first = leading[..., i, :].unsqueeze(-2)
         if kept > 1:
             u = draws_last(noise.uniform(draws, *items, kept - 1))
             first = torch.cat((first, inverse_cdf(law.cdf[..., i, :].unsqueeze(-2), u)), -2)
         children = log_p.unsqueeze(-2) + factors[..., i, :][..., None, :, None]
-        later = waits.log_().sub_(children)
-        later.masked_fill_(first.unsqueeze(-2) == axis, -torch.inf)  # what comes first adds 0
-        arrival = torch.logaddexp(time.unsqueeze(-2), later).flatten(-3, -2)
-        time, index = _earliest(arrival, min(samples, kept * choices))
-        log_p = children.flatten(-3, -2).gather(-2, index)
+        arrival = log_(waits).sub_(children)
+        endless = _endless_at(first.unsqueeze(-2), values)
+        arrival[..., 0, :, :] += endless[..., 0, :, :]  # the leading child: not one of the rest
+        if kept > 1:  # what comes first adds 0 to its parent's time
+            later = arrival[..., 1:, :, :].sub_(endless[..., 1:, :, :])
+            arrival[..., 1:, :, :] = torch.logaddexp(time.unsqueeze(-2), later)
+        time, index = _earliest(arrival.flatten(-3, -2), min(samples, kept * choices) - 1)
+        index = torch.cat((first[..., :1, :], index), -2)
+        log_p = children.flatten(-3, -2).gather(-2, index.long())
         history.append(index)
-    # Walk back from the winners to the values they took.
-    row = torch.arange(samples, device=leading.device)[:, None].expand(*items, samples, draws)
-    log_q = law.exact.new_zeros(*items, samples, draws)
+    # Walk back from the winners to the values they took; the leading one's are known.
+    row = torch.arange(1, samples, device=leading.device)[:, None].expand(*items, -1, draws)
     taken = []
-    for i in reversed(range(variables)):
-        index = history[i].gather(-2, row)
-        row = index // choices
-        value = index - row * choices
-        factor = law.exact[..., i, :, None].expand(*items, choices, draws)
-        log_q += factor.gather(-2, value)
-        taken.append(value.movedim(-2, 0))
-    return torch.stack(taken[::-1], -2), log_q.movedim(-2, 0)
+    for index in reversed(history):
+        place = index.gather(-2, row)
+        parent = ((place + 0.5) / choices).floor_()  # exact: place < 2^22
+        taken.append(place.sub_(parent, alpha=choices).movedim(-2, 0))
+        row = parent.long()
+    outcomes = torch.cat((leading[None], torch.stack(taken[::-1], -2)))
+    return outcomes, _log_q(law, outcomes)
+
+
+def _log_q(law: Law, outcomes: Tensor) -> Tensor:
+    """Return the float64 log-probability [k, *items, n] of ``outcomes`` [k, *items, variables, n].
+
+    Looked up in one flat list, which is a tenth of the time of ``gather``.
+    """
+    *inner, choices = law.exact.shape
+    start = torch.arange(0, law.exact.numel(), choices, device=outcomes.device).view(*inner, 1)
+    place = outcomes.long().add_(start).flatten()
+    return law.exact.flatten().index_select(0, place).view(outcomes.shape).sum(-2)
 
 
 def _earliest(arrival: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the ``count`` smallest of [..., m, n] along m with where they stand, in order."""
+    """Return the ``count`` smallest of [..., m, n] along m with where they stand, in order.
+
+    Places are numbers in the dtype of the times. ``arrival`` is overwritten.
+    """
+    if count == 0:
+        return arrival[..., :0, :], arrival[..., :0, :]
     if count > 8:
         times, index = arrival.movedim(-2, -1).topk(count, -1, largest=False)
-        return times.movedim(-1, -2), index.movedim(-1, -2)
-    places = torch.arange(arrival.shape[-2], device=arrival.device)[:, None]
-    found, where = [], []
+        return times.movedim(-1, -2), index.movedim(-1, -2).to(arrival)
+    places = torch.arange(arrival.shape[-2], device=arrival.device)[:, None].to(arrival)
+    found: list[Tensor] = []
+    where: list[Tensor] = []
     for _ in range(count):
+        if where:  # that one is out
+            arrival += _endless_at(where[-1], places)
         found.append(arrival.amin(-2, keepdim=True))
         # As ``min`` with its index, in vector operations; of equals the last one.
-        where.append(((arrival == found[-1]) * places).amax(-2, keepdim=True))
-        arrival = arrival.masked_fill(places == where[-1], torch.inf)
+        where.append(indicator(torch.eq, arrival, found[-1]).mul_(places).amax(-2, keepdim=True))
     return torch.cat(found, -2), torch.cat(where, -2)
+
+
+def _endless_at(place: Tensor, places: Tensor) -> Tensor:
+    """Return infinity at ``place`` and 0 at the other places: a mask without a boolean."""
+    return indicator(torch.ne, place, places).reciprocal_().sub_(1)

@@ -21,7 +21,8 @@ from torch import Tensor
 from benchbed.contracts import Estimator, Finite, Objective, add_direct
 from benchbed.estimators._antithetic_bits import even_samples
 from benchbed.estimators._joint_law import joint_outcomes
-from benchbed.layout import draws_first, draws_last, mean_over_samples
+from benchbed.estimators._weighted_scores import average_score
+from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
 
@@ -39,8 +40,7 @@ def antithetic_score_function(samples: int = 2) -> Estimator:
         assert family.quantile is not None
         z = family.quantile(params, with_mirror_images(u))
         found = objective.evaluate(z, params)
-        score = family.score(params, z)
-        return add_direct(mean_over_samples(family.lift(found.cost) * score), found)
+        return add_direct(average_score(family, params, z, family.lift(found.cost)), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         uniforms = objective.family.uniforms

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.estimators._antithetic_bits import even_samples, pair
-from benchbed.layout import mean_over_samples
+from benchbed.estimators._weighted_scores import weighted_sum_
 from benchbed.rng import Noise
 
 
@@ -22,7 +22,8 @@ def arm(samples: int = 2) -> Estimator:
         u = noise.uniform(draws, pairs, *params.shape)
         found = objective.evaluate(pair(params, u), params)
         gap = found.cost[:, :pairs] - found.cost[:, pairs:]  # [draws, pairs, *items]
-        return add_direct(mean_over_samples(objective.family.lift(gap) * (u - 0.5)), found)
+        weight = objective.family.lift(gap / pairs)
+        return add_direct(weighted_sum_(u.sub_(0.5), weight), found)
 
     return Estimator(
         "arm",

@@ -23,9 +23,11 @@ from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Finite, Objective, add_direct
+from benchbed.elementwise import indicator
 from benchbed.estimators._dirichlet_copula import antithetic_roots, cell_mass
 from benchbed.estimators._joint_law import joint_outcomes
-from benchbed.layout import draws_first, draws_last, sum_over_samples
+from benchbed.estimators._weighted_scores import centred_costs, weighted_sum_
+from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
 
@@ -41,21 +43,21 @@ def arms(samples: int = 4) -> Estimator:
         usual = (params >= 0).to(params.dtype)  # the likelier value of each bit
         z = draws_first((draws_last(rare) - usual[..., None]).abs_())
         found = objective.evaluate(z, params)
-        centred = found.cost - found.cost.mean(1, keepdim=True)
         # Centred costs sum to 0, so b - p may be b - usual: exactly 0 where no sample is rare.
-        product = sum_over_samples(objective.family.lift(centred) * (z - usual))
-        return add_direct(product * (pair_weight(params, samples) / (samples - 1)), found)
+        weight = objective.family.lift(centred_costs(found.cost) / (samples - 1))
+        product = weighted_sum_(draws_first(draws_last(z) - usual[..., None]), weight)
+        return add_direct(product.mul_(pair_weight(params, samples)), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         roots = antithetic_roots(noise, draws, samples, tuple(params.shape))
         edge = (F.logsigmoid(-params.abs()) / (samples - 1)).exp()  # q^(1 / (K - 1))
-        return estimate(objective, params, (roots < edge).to(params.dtype))
+        return estimate(objective, params, indicator(torch.lt, roots, edge))
 
     def outcomes(objective: Objective, params: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         edge = (F.logsigmoid(-params.abs()) / (samples - 1)).exp()
-        lower = torch.stack((edge, torch.zeros_like(edge)), -1)  # usual, rare
-        upper = torch.stack((torch.ones_like(edge), edge), -1)
-        law = cell_mass(lower, upper, samples, samples).reshape(*params.shape, -1)
+        ends = torch.stack((torch.zeros_like(edge), edge, torch.ones_like(edge)), -1)
+        law = cell_mass(ends.double(), samples, samples)  # of rare (below the edge) and usual
+        law = law.flatten(params.ndim).flip(-1).to(params)  # usual first
         powers = 2 ** torch.arange(samples, device=params.device)
         for probability, number in joint_outcomes(law):
             rare = (number[:, None, :] // powers[:, None] % 2).to(params.dtype)  # [n, K, d]

@@ -19,10 +19,11 @@ import torch
 from torch import Tensor
 
 from benchbed.arguments import at_least
-from benchbed.contracts import Estimator, Objective, add_direct
+from benchbed.contracts import Estimator, Objective
+from benchbed.elementwise import log_
 from benchbed.errors import BadArgument
 from benchbed.estimators._swapped_noise import dirichlet, pseudo_actions
-from benchbed.layout import draws_first, draws_last
+from benchbed.layout import draws_first, draws_last, mean_over_samples
 from benchbed.rng import Noise
 
 
@@ -60,13 +61,19 @@ def ars(reference: int | Literal["random"] = "random", samples: int = 1) -> Esti
         exponentials = draws_last(noise.exponential(draws, samples, *params.shape))
         mask = references(params, draws, noise)
         categories = params.shape[-1]
-        z = pseudo_actions(params, -exponentials.log(), mask, range(categories))
-        found = objective.evaluate(z, params)
-        cost = draws_last(found.cost)  # [C * samples, *items, draws]
-        cost = cost.reshape(categories, samples, *cost.shape[1:])
-        centred = (cost - cost.mean(0)).movedim(0, -2).unsqueeze(-3)  # [s, *items, 1, C, draws]
         weight = 1 - categories * (dirichlet(exponentials) * mask).sum(-2, keepdim=True)
-        return add_direct(draws_first((centred * weight).mean(0)), found)
+        gumbels = log_(exponentials).neg_()
+        swapped, costs, direct = pseudo_actions(params, gumbels, mask), [], None
+        for c in range(categories):
+            found = objective.evaluate(swapped(c, c + 1), params)
+            costs.append(draws_last(found.cost))  # [samples, *items, draws]
+            if found.direct is not None:
+                part = mean_over_samples(found.direct) / categories
+                direct = part if direct is None else direct.add_(part)
+        cost = torch.stack(costs, -2)
+        centred = (cost - cost.mean(-2, keepdim=True)).unsqueeze(-3)  # [s, *items, 1, C, draws]
+        rows = mean_over_samples(draws_first(centred * weight))
+        return rows if direct is None else rows + direct
 
     return Estimator(
         "ars",

@@ -19,8 +19,9 @@ from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective
+from benchbed.elementwise import log_
 from benchbed.estimators._swapped_noise import dirichlet, pseudo_actions
-from benchbed.layout import draws_first, draws_last, sum_over_samples
+from benchbed.layout import draws_first, draws_last, mean_over_samples, sum_over_samples
 from benchbed.rng import Noise
 
 
@@ -34,18 +35,18 @@ def arsm(samples: int = 1) -> Estimator:
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         exponentials = draws_last(noise.exponential(draws, samples, *params.shape))
-        gumbels = -exponentials.log()
+        weight = 1 / params.shape[-1] - dirichlet(exponentials)  # [samples, *items, d, C, draws]
+        gumbels = log_(exponentials).neg_()
         categories = params.shape[-1]
         items = objective.family.items(params)
         costs = gumbels.new_empty(categories, categories, samples, *items, draws)
-        eye = torch.eye(categories).to(params)
+        eye = torch.eye(categories, dtype=params.dtype, device=params.device)
         direct: Tensor | None = None
         for j in range(categories):
             # Every pair once; the sample itself, swapped with nothing, as pair (0, 0).
-            swaps = range(j) if j else range(1)
-            z = pseudo_actions(params, gumbels, eye[j][:, None], swaps)
-            found = objective.evaluate(z, params)
-            cost = draws_last(found.cost).reshape(len(swaps), samples, *items, draws)
+            swapped = pseudo_actions(params, gumbels, eye[j][:, None])
+            found = objective.evaluate(swapped(0, max(j, 1)), params)
+            cost = draws_last(found.cost).view(-1, samples, *items, draws)
             if j:
                 costs[j, :j] = costs[:j, j] = cost
                 costs[j, j] = costs[0, 0]
@@ -55,12 +56,11 @@ def arsm(samples: int = 1) -> Estimator:
                 part = sum_over_samples(found.direct)
                 direct = part if direct is None else direct + part
         centred = costs - costs.mean(0)  # [C (c), C (j), samples, *items, draws]
-        weight = 1 / categories - dirichlet(exponentials)  # [samples, *items, d, C (j), draws]
-        total = torch.zeros_like(gumbels)
+        total = torch.zeros_like(weight)
         for j in range(categories):
             part = centred[:, j].movedim(0, -2).unsqueeze(-3)  # [samples, *items, 1, C, draws]
-            total += part * weight[..., j : j + 1, :]
-        rows = draws_first(total.mean(0))
+            total.addcmul_(part, weight[..., j : j + 1, :])
+        rows = mean_over_samples(draws_first(total))
         return rows if direct is None else rows + direct / evaluations(objective)
 
     def evaluations(objective: Objective) -> int:

@@ -37,18 +37,18 @@ def bitflip(samples: int = 1) -> Estimator:
         """Take z [draws, copies, *items, d] and the bit picked, [draws, copies, *items]."""
         copies, dimensions = z.shape[1], params.shape[-1]
         hot = one_hot(picked, dimensions, params.dtype)
-        bits = draws_last(z)
-        off = bits * (1 - hot)
+        off = (1 - hot).mul_(draws_last(z))
         found = objective.evaluate(draws_first(torch.cat((off + hot, off))), params)
         gap = found.cost[:, :copies] - found.cost[:, copies:]  # [draws, copies, *items]
         spread = params.sigmoid() * torch.sigmoid(-params) * dimensions
-        effect = draws_last(gap).unsqueeze(-2) * hot * spread[..., None]
+        direct = None
         if found.direct is not None:
             # b is one of the two points; its law given the other bits weighs their direct terms.
             at = draws_last(found.direct)  # [2 * copies, *items, d, draws]
             share = (params.sigmoid()[..., None] * hot).sum(-2, keepdim=True)  # p_j
-            effect = effect + share * at[:copies] + (1 - share) * at[copies:]
-        return mean_over_samples(draws_first(effect))
+            direct = torch.lerp(at[copies:], at[:copies], share)
+        effect = hot.mul_(spread[..., None]).mul_(draws_last(gap).unsqueeze(-2))
+        return mean_over_samples(draws_first(effect if direct is None else effect.add_(direct)))
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         z = objective.family.sample(params, draws, samples, noise)

@@ -30,10 +30,13 @@ from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Finite, Objective, add_direct
+from benchbed.elementwise import indicator
 from benchbed.estimators._dirichlet_copula import antithetic_roots, cell_mass
 from benchbed.estimators._joint_law import joint_outcomes
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
+
+MOST_CELLS = 2**17  # pairs of categories, in all orders looked at together: 1 MB
 
 
 def carms(samples: int = 3) -> Estimator:
@@ -50,20 +53,20 @@ def carms(samples: int = 3) -> Estimator:
         """Take categories [draws, K, *items, d] and r, [*items, d, C * C]."""
         count = params.shape[-1]
         inner = draws_last(categories)  # [K, *items, d, draws]
-        numbers = torch.arange(count, device=params.device)[:, None]
-        hot = (inner.unsqueeze(-2) == numbers).to(params.dtype)  # [K, *items, d, C, draws]
+        numbers = torch.arange(count, device=params.device)[:, None].to(params)
+        hot = indicator(torch.eq, inner.unsqueeze(-2).to(params), numbers)  # [K, *items, d, C, n]
         found = objective.evaluate(draws_first(hot), params)
         cost = draws_last(found.cost).unsqueeze(-2)  # [K, *items, 1, draws]
         pull = torch.zeros(inner.shape, dtype=params.dtype, device=params.device)
         for k in range(1, samples):
             for other in range(k):
                 r = weight.gather(-1, inner[k] * count + inner[other])
-                gap = r * (cost[k] - cost[other])
+                gap = r.mul_((cost[k] - cost[other]) / (samples * (samples - 1)))
                 pull[k] += gap
                 pull[other] -= gap
-        gradient = torch.zeros_like(hot[0])
-        for k in range(samples):
-            gradient.addcmul_(hot[k], pull[k].unsqueeze(-2), value=1 / (samples * (samples - 1)))
+        gradient = hot[0] * pull[0].unsqueeze(-2)
+        for k in range(1, samples):
+            gradient.addcmul_(hot[k], pull[k].unsqueeze(-2))
         return add_direct(draws_first(gradient), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
@@ -72,14 +75,13 @@ def carms(samples: int = 3) -> Estimator:
         apart = noise.child("order", noise.drawn)
         which = draws_last(apart.integers(len(order), draws, *params.shape[:-1]))  # [*items, d, n]
         noise.drawn += apart.drawn
-        ends = _ends(params, order, samples).to(params).movedim(-2, -1)  # [*items, d, C, orders]
-        position = torch.zeros(roots.shape, dtype=torch.int64, device=params.device)
-        for boundary in range(params.shape[-1] - 1):
-            end = ends[..., boundary, :].gather(-1, which)
-            draws_last(position).add_(draws_last(roots) >= end)
-        place = which * params.shape[-1] + draws_last(position)
-        categories = draws_first(order.flatten()[place])
-        return estimate(objective, params, categories, pair_weight(params, samples))
+        limits = _ends(params, order, samples).to(params).movedim(-2, -1)[..., 1:-1, :]
+        limits = limits.gather(-1, which.unsqueeze(-2).expand(*limits.shape[:-1], draws))
+        # The position in the order: how many limits, [*items, d, C - 1, draws], lie below.
+        position = indicator(torch.ge, draws_last(roots).unsqueeze(-2), limits).sum(-2).long()
+        place = position.add_(which * params.shape[-1])
+        categories = order.flatten().index_select(0, place.flatten()).view(place.shape)
+        return estimate(objective, params, draws_first(categories), pair_weight(params, samples))
 
     def outcomes(objective: Objective, params: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         count = params.shape[-1]
@@ -117,26 +119,29 @@ def orders(categories: int, device: torch.device) -> Tensor:
 
 
 def _ends(params: Tensor, order: Tensor, samples: int) -> Tensor:
-    """Return the roots of the upper ends of the intervals, by position: [*items, d, orders, C]."""
+    """Return the roots of the intervals' ends, by position: [*items, d, orders, C + 1], float64."""
     cdf = params.double().softmax(-1)[..., order].cumsum(-1)
-    cdf = cdf.clamp(max=1)
-    cdf[..., -1] = 1
-    return cdf ** (1 / (samples - 1))
+    inner = cdf[..., :-1].clamp(max=1) ** (1 / (samples - 1))
+    edge = torch.zeros_like(cdf[..., :1])
+    return torch.cat((edge, inner, edge + 1), -1)
 
 
 def category_mass(params: Tensor, samples: int, together: int) -> Tensor:
     """Return P(z_1 = a, z_2 = b, ...) of ``together`` of the samples, [*items, d, C, ..., C]."""
-    order = orders(params.shape[-1], params.device)
+    categories = params.shape[-1]
+    order = orders(categories, params.device)
     rank = order.argsort(-1)  # the position of each category
+    place = rank
+    for _ in range(together - 1):  # of each tuple of categories, [orders, C^together]
+        place = (place[..., None] * categories + rank[:, None]).flatten(1)
     total = torch.zeros((), dtype=torch.float64, device=params.device)
-    share = max(1, params.shape[-1] - 1)  # orders with one category first: bounds the memory
+    cells = params.numel() * categories ** (together - 1)
+    share = max(1, MOST_CELLS // cells)
     for start in range(0, len(order), share):
-        upper = _ends(params, order[start : start + share], samples)
-        lower = torch.cat((torch.zeros_like(upper[..., :1]), upper[..., :-1]), -1)
-        place = rank[start : start + share].expand(upper.shape)
-        mass = cell_mass(lower.gather(-1, place), upper.gather(-1, place), samples, together)
-        total = total + mass.sum(params.ndim - 1)
-    return total / len(order)
+        ends = _ends(params, order[start : start + share], samples)
+        mass = cell_mass(ends, samples, together).flatten(-together)
+        total = total + mass.gather(-1, place[start : start + share].expand_as(mass)).sum(-2)
+    return (total / len(order)).view(*params.shape[:-1], *(categories,) * together)
 
 
 def pair_weight(params: Tensor, samples: int) -> Tensor:

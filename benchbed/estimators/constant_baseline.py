@@ -16,7 +16,7 @@ from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z, tuples
 from benchbed.errors import BadArgument
-from benchbed.layout import mean_over_samples
+from benchbed.estimators._weighted_scores import average_score
 from benchbed.rng import Noise
 
 KINDS = ("mean", "optimal", "optimal_per_coordinate")
@@ -110,9 +110,8 @@ def _pilot(
 def _frozen(samples: int, kind: str, baseline: Tensor, spent: int) -> Estimator:
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         found = objective.evaluate(z, params)
-        score = objective.family.score(params, z)
         advantage = objective.family.lift(found.cost) - baseline.to(found.cost)
-        return add_direct(mean_over_samples(advantage * score), found)
+        return add_direct(average_score(objective.family, params, z, advantage), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         return estimate(objective, params, objective.family.sample(params, draws, samples, noise))

@@ -34,11 +34,12 @@ def darn(samples: int = 1) -> Estimator:
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         found = objective.evaluate(z, params, slope=True)
         assert found.slope is not None
-        score = draws_last(objective.family.score(params, z))
-        along = score * draws_last(found.slope)
-        if objective.family.name == "categorical":
-            along = along.sum(-2, keepdim=True)  # over the categories
-        return add_direct(mean_over_samples(draws_first(score * along)), found)
+        score, slope = draws_last(objective.family.score(params, z)), draws_last(found.slope)
+        if objective.family.name == "bernoulli":
+            rows = score.square_().mul_(slope)
+        else:
+            rows = score.mul_((score * slope).sum(-2, keepdim=True))  # over the categories
+        return add_direct(mean_over_samples(draws_first(rows)), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         return estimate(objective, params, objective.family.sample(params, draws, samples, noise))

@@ -50,7 +50,8 @@ def decoupled_straight_through(
         family = objective.family
         assert family.mean_vjp is not None
         slope = mean_over_samples(found.slope)  # the Jacobian does not depend on the sample
-        return add_direct(family.mean_vjp(family.mean(params * cooled), slope) * cooled, found)
+        pulled = family.mean_vjp(family.mean(params * cooled), slope)
+        return add_direct(pulled if cooled == 1 else pulled.mul_(cooled), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         z = objective.family.sample(params * tempered, draws, samples, noise)

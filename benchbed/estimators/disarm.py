@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchbed.contracts import Estimator, Finite, Objective, add_direct
 from benchbed.estimators._antithetic_bits import even_samples, pair, pair_states
-from benchbed.layout import mean_over_samples
+from benchbed.estimators._weighted_scores import weighted_sum_
 from benchbed.rng import Noise
 
 
@@ -29,9 +29,8 @@ def disarm(samples: int = 2) -> Estimator:
         z = pair(params, u)  # [draws, 2 * half, *params]
         found = objective.evaluate(z, params)
         gap = found.cost[:, :half] - found.cost[:, half:]  # [draws, half, *items]
-        weight = 0.5 * torch.sigmoid(params.abs())
-        differ = (z[:, :half] - z[:, half:]) * weight
-        return add_direct(mean_over_samples(objective.family.lift(gap) * differ), found)
+        differ = weighted_sum_(z[:, :half] - z[:, half:], objective.family.lift(gap / half))
+        return add_direct(differ.mul_(0.5 * torch.sigmoid(params.abs())), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         return estimate(objective, params, noise.uniform(draws, pairs, *params.shape))

@@ -32,7 +32,7 @@ from benchbed.estimators._stick_breaking import (
     stick_states,
     sticks,
 )
-from benchbed.layout import draws_first, draws_last
+from benchbed.layout import draws_first, draws_last, mean_over_samples
 from benchbed.rng import Noise
 
 
@@ -58,16 +58,17 @@ def disarm_importance_weighted(samples: int = 2, sort: bool = True) -> Estimator
         if params.shape[-1] == 1:
             return one_class(objective, params, len(u), samples)
         psi, place = ordered(params)
-        breaks, reached, classes = sticks(psi, u)
-        back = place[..., None].expand(*classes.shape)
-        classes = classes.gather(-2, back)  # in the classes' own order
+        reached, classes = sticks(psi, u)
+        stopped = (classes[0] - classes[1])[..., :-1, :].abs_()
+        parting = stopped.mul_(reached[0]).mul_(reached[1])  # one-hot at n, or 0
+        classes = _in_order(classes, place)
         found = objective.evaluate(draws_first(classes.flatten(0, 1)), params)
         cost = draws_last(found.cost)  # [2 * pairs, *items, draws]
         half = len(cost) // 2
         gap = 0.5 * (cost[:half] - cost[half:])[..., None, None, :]
-        parting = reached[0] * reached[1] * (breaks[0] - breaks[1]).abs()  # one-hot at n, or 0
-        ratio = (parting * _importance(psi)[..., None]).sum(-2, keepdim=True)
-        return add_direct(draws_first((gap * ratio * (classes[0] - classes[1])).mean(0)), found)
+        ratio = _importance(psi)[..., None, :] @ parting  # [pairs, *items, d, 1, draws]
+        rows = (classes[0] - classes[1]).mul_(ratio.mul_(gap))
+        return add_direct(mean_over_samples(draws_first(rows)), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         *inner, classes = params.shape
@@ -88,6 +89,14 @@ def disarm_importance_weighted(samples: int = 2, sort: bool = True) -> Estimator
         settings={"sort": sort},
         finite=Finite(lambda _objective, params: stick_state_count(params), outcomes, pairs),
     )
+
+
+def _in_order(classes: Tensor, place: Tensor) -> Tensor:
+    """Put row ``place`` [*items, d, C] of classes [2, pairs, *items, d, C, draws] at each class."""
+    count = place.shape[-1]
+    start = torch.arange(0, place.numel(), count, device=place.device)
+    rows = (place + start.view(*place.shape[:-1], 1)).flatten()
+    return classes.flatten(2, -2).index_select(2, rows).view(classes.shape)
 
 
 def _importance(psi: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from benchbed.estimators._stick_breaking import (
     sticks,
     tails,
 )
-from benchbed.layout import draws_first, draws_last
+from benchbed.layout import draws_first, draws_last, mean_over_samples
 from benchbed.rng import Noise
 
 
@@ -45,17 +45,17 @@ def disarm_stick_breaking(samples: int = 2) -> Estimator:
         if params.shape[-1] == 1:
             return one_class(objective, params, len(u), samples)
         psi = stick_logits(params)
-        breaks, reached, classes = sticks(psi, u)
+        reached, classes = sticks(psi, u)
         found = objective.evaluate(draws_first(classes.flatten(0, 1)), params)
         cost = draws_last(found.cost)  # [2 * pairs, *items, draws]
         half = len(cost) // 2
         gap = 0.5 * (cost[:half] - cost[half:])[..., None, None, :]
-        agree = psi.abs().sigmoid()[..., None]
-        stop = psi.sigmoid()[..., None]
-        both = reached[0] * reached[1]
-        stopped = (reached[0] * breaks[0]) - (reached[1] * breaks[1])
-        alone = stopped - (reached[0] - reached[1]) * stop
-        bits = (gap * (both * stopped * agree + (1 - both) * alone)).mean(0)  # [*items, d, C-1, n]
+        # 1 - sigma(|psi|) is what DisARM takes off where both reached the class.
+        off, stop = torch.sigmoid(-psi.abs())[..., None], psi.sigmoid()[..., None]
+        weight = (reached[0] * reached[1]).mul_(-off).add_(1)
+        bits = (classes[0] - classes[1])[..., :-1, :].mul_(weight)
+        bits.addcmul_(reached[0] - reached[1], -stop).mul_(gap)
+        bits = draws_last(mean_over_samples(draws_first(bits)))  # [*items, d, C - 1, draws]
         return add_direct(draws_first(_chain(params) @ bits), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
@@ -81,4 +81,5 @@ def disarm_stick_breaking(samples: int = 2) -> Estimator:
 def _chain(params: Tensor) -> Tensor:
     """Return d psi_c / d phi_j, [*items, d, C (j), C - 1 (c)]."""
     later = (params[..., :, None] - tails(params)[..., None, :]).exp().tril(-1)
-    return torch.eye(params.shape[-1]).to(params)[:, :-1] - later
+    one = torch.eye(params.shape[-1], dtype=params.dtype, device=params.device)
+    return one[:, :-1] - later

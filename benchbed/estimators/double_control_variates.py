@@ -24,12 +24,13 @@ from typing import Literal
 from torch import Tensor
 
 from benchbed.arguments import at_least, finite_number
-from benchbed.contracts import Estimator, Objective, add_direct
+from benchbed.contracts import Estimator, Evaluation, Family, Objective, add_direct
 from benchbed.enumeration import finite_in_z
 from benchbed.errors import BadArgument
 from benchbed.estimators._rare_values import pilot_samples
 from benchbed.estimators._second_moment import least_variance, untuned_draw
-from benchbed.layout import mean_over_samples, sum_over_samples
+from benchbed.estimators._weighted_scores import centred_costs, score_differences, weighted_sum_
+from benchbed.layout import draws_first, draws_last, sum_over_samples
 from benchbed.rng import Noise
 
 
@@ -55,7 +56,9 @@ def double_control_variates(
     def tune(objective: Objective, params: Tensor, noise: Noise) -> Estimator:
         family = objective.family
         seen = pilot_samples(family, params, pilot, samples, noise)
-        plain, control = _parts(objective, params, seen.z)
+        found, inside, outside = _terms(objective, params, seen.z)
+        plain = add_direct(_leave_one_out(family, params, seen.z, found.cost), found)
+        control = _leave_one_out(family, params, seen.z, inside) - outside
         weight = family.lift(seen.weight).expand_as(plain)
         return _fixed(samples, least_variance(plain, control, weight), pilot)
 
@@ -65,32 +68,32 @@ def double_control_variates(
     )
 
 
-def _parts(objective: Objective, params: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the leave-one-out estimate and what alpha multiplies, each [draws, *params]."""
-    family = objective.family
+def _terms(objective: Objective, params: Tensor, z: Tensor) -> tuple[Evaluation, Tensor, Tensor]:
+    """Return J at z, cv_k / alpha [draws, samples, *items] and mean_k J'(z_k) d E[z] / d params."""
+    family, samples = objective.family, z.shape[1]
     assert family.mean_vjp is not None
-    samples = z.shape[1]
     found = objective.evaluate(z, params, slope=True)
     assert found.slope is not None
-    total = sum_over_samples(found.slope)[:, None]
-    others = (total - found.slope) / (samples - 1)  # [draws, samples, *items, *event]
-    mean = family.mean(params)
-    inside = ((z - mean) * others).sum(tuple(range(-family.event_axes, 0)))
-    score = family.score(params, z)
+    total, mean = sum_over_samples(found.slope), family.mean(params)
+    along = draws_last((total[:, None] - found.slope).mul_(z - mean))  # the others' slopes
+    inside = along.sum(tuple(range(-1 - family.event_axes, -1))) / (samples - 1)
+    return found, draws_first(inside), family.mean_vjp(mean, total / samples)
 
-    def leave_one_out(x: Tensor) -> Tensor:  # [draws, samples, *items]
-        centred = x - x.mean(1, keepdim=True)
-        return sum_over_samples(family.lift(centred) * score) / (samples - 1)
 
-    control = leave_one_out(inside) - family.mean_vjp(mean, mean_over_samples(found.slope))
-    return add_direct(leave_one_out(found.cost), found), control
+def _leave_one_out(family: Family, params: Tensor, z: Tensor, cost: Tensor) -> Tensor:
+    """Return 1/K sum_k [cost_k - mean_{j != k} cost_j] S_k, [draws, *params]."""
+    weight = centred_costs(cost) / (z.shape[1] - 1)
+    # They sum to 0, so the last sample's score may be taken from every other one.
+    apart = score_differences(family, params, z)
+    return weighted_sum_(apart, family.lift(weight[:, :-1]))
 
 
 def _fixed(samples: int, alpha: float | Literal["tune"], pilot: int | None) -> Estimator:
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         assert not isinstance(alpha, str)
-        plain, control = _parts(objective, params, z)
-        return plain + alpha * control
+        found, inside, outside = _terms(objective, params, z)
+        rows = _leave_one_out(objective.family, params, z, found.cost + alpha * inside)
+        return add_direct(rows.sub_(outside, alpha=alpha), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         return estimate(objective, params, objective.family.sample(params, draws, samples, noise))

@@ -18,13 +18,14 @@ estimated.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Objective
 from benchbed.estimators._antithetic_bits import even_samples
 from benchbed.estimators._shifted_params import costs_at, positive_step
-from benchbed.layout import mean_over_samples
+from benchbed.estimators._weighted_scores import weighted_sum_
 from benchbed.rng import Noise
 
 
@@ -54,12 +55,14 @@ def evolution_strategies(
         u = noise.uniform(*shape)
         apart = noise.child("moves", noise.drawn)
         eps = apart.normal(draws, moves, *params.shape)
-        cost = costs_at(objective, params, params + scale * eps, u)  # [draws, moves, *items]
+        at = torch.add(params, eps, alpha=scale)
+        cost = costs_at(objective, params, at, u)  # [draws, moves, *items]
         if antithetic:
             mirrored = u if common else apart.uniform(*shape)
-            cost = (cost - costs_at(objective, params, params - scale * eps, mirrored)) / 2
+            at = torch.sub(params, eps, alpha=scale)
+            cost = (cost - costs_at(objective, params, at, mirrored)) / 2
         noise.drawn += apart.drawn
-        return mean_over_samples(family.lift(cost / scale) * eps)
+        return weighted_sum_(eps, family.lift(cost / (scale * moves)))
 
     return Estimator(
         "evolution_strategies",

@@ -52,7 +52,7 @@ def finite_difference(samples: int = 1, step: float = 0.1, common: bool = True) 
         inner = params.shape[params.ndim - family.params_axes :]
         slopes = []
         for i in range(math.prod(inner)):
-            move = torch.zeros(math.prod(inner)).to(params)
+            move = params.new_zeros(math.prod(inner))
             move[i] = step
             move = move.reshape(inner)  # the same parameter of every item
             fresh = not common and i > 0

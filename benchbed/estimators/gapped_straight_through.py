@@ -26,6 +26,8 @@ from benchbed.arguments import at_least, positive_temperature
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z
 from benchbed.errors import BadArgument
+from benchbed.families.bernoulli import either
+from benchbed.families.categorical import softmax_vjp
 from benchbed.layout import draws_first, draws_last, mean_over_samples
 from benchbed.rng import Noise
 
@@ -75,27 +77,37 @@ def gapped_straight_through(
 def _bits(
     params: Tensor, z: Tensor, slope: Tensor, temperature: float, gap: float | Literal["p"]
 ) -> Tensor:
-    lead = params * (2 * z - 1)  # of the sampled value over the other one
-    if gap == "p":
-        safe = lead.clamp(min=-50)  # the gap tends to 1 there, and must not become 0 / 0
-        least = -F.logsigmoid(-safe) / torch.sigmoid(safe)
-    else:
-        least = lead.new_tensor(gap)
-    moved = torch.maximum(lead, least) / temperature
-    return slope * torch.sigmoid(moved) * torch.sigmoid(-moved) / temperature
+    rates = []
+    for lead in (-params, params):  # of the sampled value, 0 and 1, over the other one
+        if gap == "p":
+            safe = lead.clamp(min=-50)  # the gap tends to 1 there, and must not become 0 / 0
+            least = -F.logsigmoid(-safe) / torch.sigmoid(safe)
+        else:
+            least = lead.new_full((), gap)
+        moved = torch.maximum(lead, least) / temperature
+        rates.append(torch.sigmoid(moved) * torch.sigmoid(-moved) / temperature)
+    return either(z, *rates).mul_(slope)
 
 
 def _categories(
     params: Tensor, z: Tensor, slope: Tensor, temperature: float, gap: float | Literal["p"]
 ) -> Tensor:
-    """Take softmax and its Jacobian over [samples, *items, d, K, draws]."""
-    hot, a, logits = draws_last(z), draws_last(slope), params[..., None]
-    top = logits.amax(-2, keepdim=True)
-    least = (hot * _gaps(params)[..., None]).sum(-2, keepdim=True) if gap == "p" else gap
-    moved = torch.where(hot > 0, top, torch.minimum(logits, top - least))
-    y = moved.div_(temperature).softmax(-2)
-    weighted = y * a
-    return draws_first((weighted - y * weighted.sum(-2, keepdim=True)).div_(temperature))
+    """Take softmax and its Jacobian over [samples, *items, d, K, draws].
+
+    The largest logit is the sampled one's, so with exp(moved logit - largest) that entry is 1 and
+    the others are exp(logit - largest) or exp(-gap), whichever is less.
+    """
+    hot = draws_last(z)
+    others = (params - params.amax(-1, keepdim=True)).div_(temperature).exp_()[..., None]
+    if gap == "p":
+        most = (_gaps(params) / -temperature).exp()
+        others = torch.minimum(others, most.unsqueeze(-2) @ hot)  # of the sampled category
+    else:
+        others = others.clamp(max=math.exp(-gap / temperature))
+    y = torch.maximum(hot, others)
+    y.div_(y.sum(-2, keepdim=True))
+    pulled = softmax_vjp(draws_first(y), slope)
+    return pulled if temperature == 1 else pulled.div_(temperature)
 
 
 def _gaps(params: Tensor) -> Tensor:

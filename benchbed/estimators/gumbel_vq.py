@@ -20,7 +20,7 @@ from torch import Tensor
 from benchbed.arguments import at_least, flag, positive_temperature
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.errors import BadArgument
-from benchbed.families.categorical import one_hot_of_largest
+from benchbed.families.categorical import relaxed
 from benchbed.layout import draws_first, draws_last, mean_over_samples
 from benchbed.rng import Noise
 
@@ -56,18 +56,17 @@ def gumbel_vq(
         assert codebook is not None
         codes = codebook.to(params)  # [1 or D, codes]
         logits = -(params[..., None] - codes).square() / (2 * width**2)  # [*items, d, D, codes]
-        noisy = noise.gumbel(draws, samples, *logits.shape).add_(logits)
-        weight = (draws_last(noisy) / temperature).softmax(-2)  # [samples, ..., codes, draws]
-        values = codes[..., None]
-        mixture = (weight * values).sum(-2)
-        spread = (weight * (values - mixture.unsqueeze(-2)).square()).sum(-2)
-        z = mixture
+        path = relaxed(logits, noise.uniform(draws, samples, *logits.shape), temperature)
+        weight, row = draws_last(path.soft), codes.unsqueeze(-2)  # [samples, ..., codes, draws]
+        mixture = row @ weight  # [samples, ..., 1, draws]
+        away = (codes[..., None] - mixture).square_().mul_(weight)
+        z, spread = mixture.squeeze(-2), away.sum(-2)
         if straight_through:
-            z = (draws_last(one_hot_of_largest(noisy)) * values).sum(-2)
+            z = (row @ draws_last(path.hard)).squeeze(-2)
         found = objective.evaluate(draws_first(z), params, slope=True)
         assert found.slope is not None
         rate = draws_first(spread).div_(temperature * width**2)  # dz/df
-        return add_direct(mean_over_samples(found.slope * rate), found)
+        return add_direct(mean_over_samples(rate.mul_(found.slope)), found)
 
     return Estimator(
         "gumbel_vq",

@@ -52,23 +52,23 @@ def invertible_gaussian(
     def relax(params: Tensor, draws: int, noise: Noise) -> Tensor:
         """Return y [draws, samples, *items, d, K] for logits [*items, d, K]."""
         eps = draws_last(noise.normal(draws, samples, *params.shape[:-1], params.shape[-1] - 1))
-        physical = params[..., None]
-        logits = torch.full((*eps.shape[:-2], params.shape[-1], eps.shape[-1]), last).to(eps)
-        place = physical[..., :-1, :] - physical[..., -1:, :]
-        logits[..., :-1, :] = eps.mul_(scale).add_(place).div_(temperature)
-        return draws_first(logits.softmax(-2))
+        place = ((params[..., :-1] - params[..., -1:]) / temperature)[..., None]
+        logits = eps.mul_(scale / temperature).add_(place)
+        origin = torch.full_like(logits[..., :1, :], last)
+        return draws_first(torch.cat((logits, origin), -2).softmax(-2))
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         family = objective.family
         assert family.mean_vjp is not None
         if family.name == "bernoulli":
-            place = noise.normal(draws, samples, *params.shape).mul_(scale).add_(params)
-            y = place.div_(temperature).sub_(last).sigmoid_()
+            eps = noise.normal(draws, samples, *params.shape)
+            y = eps.mul_(scale / temperature).add_(params / temperature - last).sigmoid_()
         else:
             y = relax(params, draws, noise)
         found = objective.evaluate(y, params, slope=True)
         assert found.slope is not None
-        return add_direct(mean_over_samples(family.mean_vjp(y, found.slope) / temperature), found)
+        rows = mean_over_samples(family.mean_vjp(y, found.slope))
+        return add_direct(rows.div_(temperature), found)
 
     return Estimator(
         "invertible_gaussian",

@@ -32,7 +32,7 @@ def iwae_reparameterization(samples: int = 1) -> Estimator:
         path, found = along_path(objective, params, draws, samples, noise)
         share = found.share
         direct = weighted_scores(objective, params, path.hard, share)
-        return through_path(objective, path, found, share) - direct
+        return through_path(objective, path, found, share).sub_(direct)
 
     return Estimator(
         "iwae_reparameterization",

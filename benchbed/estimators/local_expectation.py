@@ -18,13 +18,12 @@ are made for one variable after another, so that memory holds C samples and not 
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Evaluation, Objective
 from benchbed.enumeration import finite_in_z
-from benchbed.layout import draws_first, draws_last
+from benchbed.layout import draws_first, draws_last, mean_over_samples
 from benchbed.rng import Noise
 
 
@@ -38,18 +37,11 @@ def local_expectation(samples: int = 1) -> Estimator:
 
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         base = objective.evaluate(z, params)
-        one = _bits if objective.family.name == "bernoulli" else _categories
-        axis = -objective.family.params_axes  # of the variables in params
-        gradient = torch.zeros_like(draws_last(z)[0])  # [*params, draws]
-        direct = None if base.direct is None else torch.zeros_like(gradient)
-        for i in range(params.shape[axis]):
-            own, part = one(objective, params, z, base, i)
-            gradient.select(axis - 1, i).copy_(own)
-            if direct is not None and part is not None:
-                direct += part
+        over_all = _bits if objective.family.name == "bernoulli" else _categories
+        gradient, direct = over_all(objective, params, z, base)
         if direct is not None:
-            gradient += direct / params.shape[axis]
-        return draws_first(gradient)
+            gradient += direct.div_(params.shape[-objective.family.params_axes])
+        return mean_over_samples(draws_first(gradient))
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         return estimate(objective, params, objective.family.sample(params, draws, samples, noise))
@@ -73,46 +65,61 @@ def local_expectation(samples: int = 1) -> Estimator:
 
 
 def _bits(
-    objective: Objective, params: Tensor, z: Tensor, base: Evaluation, i: int
+    objective: Objective, params: Tensor, z: Tensor, base: Evaluation
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the gradient in logit i [*items, draws], and the direct term with bit i summed."""
-    flipped = draws_last(z).clone()
-    flipped[..., i, :] = 1 - flipped[..., i, :]
-    found = objective.evaluate(draws_first(flipped), params)
-    bit = draws_last(z)[..., i, :]  # [samples, *items, draws]
-    gap = draws_last(base.cost) - draws_last(found.cost)
-    logit = params[..., i, None]
-    gradient = ((2 * bit - 1) * gap).mean(0) * (logit.sigmoid() * torch.sigmoid(-logit))
-    if base.direct is None or found.direct is None:
-        return gradient, None
-    as_sampled = torch.sigmoid((2 * bit - 1) * logit).unsqueeze(-2)  # P(bit i is what it is)
-    here, there = draws_last(base.direct), draws_last(found.direct)
-    return gradient, torch.lerp(there, here, as_sampled).mean(0)
+    """Return the gradient [samples, *params, draws] and the sum of the direct terms, or None."""
+    sampled = draws_last(z)  # [samples, *items, d, draws]
+    moved, gap, direct = sampled.clone(), torch.empty_like(sampled), None
+    cost, sign = draws_last(base.cost), 2 * sampled - 1
+    for i in range(params.shape[-1]):
+        moved[..., i, :] = 1 - sampled[..., i, :]
+        found = objective.evaluate(draws_first(moved), params)
+        moved[..., i, :] = sampled[..., i, :]
+        gap[..., i, :] = cost - draws_last(found.cost)
+        if base.direct is None or found.direct is None:
+            continue
+        as_sampled = (sign[..., i : i + 1, :] * params[..., i, None, None]).sigmoid_()
+        part = torch.lerp(draws_last(found.direct), draws_last(base.direct), as_sampled)
+        direct = part if direct is None else direct.add_(part)
+    return gap.mul_(sign).mul_((params.sigmoid() * torch.sigmoid(-params))[..., None]), direct
 
 
 def _categories(
-    objective: Objective, params: Tensor, z: Tensor, base: Evaluation, i: int
+    objective: Objective, params: Tensor, z: Tensor, base: Evaluation
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the gradient in logits i [*items, C, draws], and the direct term with i summed."""
-    physical = draws_last(z)  # [samples, *items, d, C, draws]
-    samples, categories = len(physical), params.shape[-1]
-    mine = physical[..., i, :, :]
-    others = physical.repeat(categories - 1, *(1,) * (physical.ndim - 1))
-    turned = torch.stack([mine.roll(s, -2) for s in range(categories)])  # [C, samples, .., C, n]
-    others[..., i, :, :] = turned[1:].flatten(0, 1)
-    found = objective.evaluate(draws_first(others), params)
-    cost = draws_last(found.cost)
-    cost = cost.reshape(categories - 1, samples, *cost.shape[1:])
-    every = torch.cat((draws_last(base.cost)[None], cost))  # [C, samples, *items, draws]
-    # One-hots that turn through all categories: the sum puts each cost at its category.
-    at = (turned * every.unsqueeze(-2)).sum(0)  # [samples, *items, C, draws]
-    pi = F.softmax(params[..., i, :], -1)[..., None]
+    """Return the gradient [samples, *params, draws] and the sum of the direct terms, or None.
+
+    Of the C - 1 evaluations the c-th, from 0, has the variable at category c where it was sampled
+    above c, and at c + 1 where it was not.
+    """
+    sampled = draws_last(z)  # [samples, *items, d, C, draws]
+    categories = params.shape[-1]
+    count = categories - 1
+    above = torch.ones(count, categories).triu(1).to(z) @ sampled  # [..., d, C - 1, draws]
+    below = 1 - above
+    moved = sampled.expand(count, *sampled.shape).clone()
+    at = sampled * draws_last(base.cost)[..., None, None, :]  # J at every category
+    pi, direct = params.softmax(-1)[..., None], None
+    for i in range(params.shape[-2]):
+        up, down, slot = above[..., i, :, :], below[..., i, :, :], moved[..., i, :, :]
+        slot.zero_()
+        slot.diagonal(0, 0, -2).copy_(up.movedim(-2, -1))
+        slot.diagonal(1, 0, -2).copy_(down.movedim(-2, -1))
+        found = objective.evaluate(draws_first(moved.flatten(0, 1)), params)
+        slot.copy_(sampled[..., i, :, :])
+        cost = draws_last(found.cost)
+        cost = cost.view(count, *slot.shape[1:-2], -1).movedim(0, -2)
+        at[..., i, :count, :].addcmul_(up, cost)
+        at[..., i, 1:, :].addcmul_(down, cost)
+        if base.direct is None or found.direct is None:
+            continue
+        mine = pi[..., i, :, :]
+        share = (sampled[..., i, :, :] * mine).sum(-2)[..., None, None, :]
+        part = draws_last(base.direct) * share
+        shares = (up * mine[..., :-1, :]).addcmul_(down, mine[..., 1:, :])
+        for c, its in enumerate(draws_last(found.direct).view(count, *sampled.shape)):
+            part.addcmul_(its, shares[..., c, None, None, :])
+        direct = part if direct is None else direct.add_(part)
     # J(c) - E J as E (J(c) - J(m)): a constant in J drops out before it is rounded.
-    at = at - at[..., :1, :]
-    gradient = (pi * (at - (pi * at).sum(-2, keepdim=True))).mean(0)
-    if base.direct is None or found.direct is None:
-        return gradient, None
-    share = (turned * pi).sum(-2)[..., None, None, :]  # [C, samples, *items, 1, 1, draws]
-    direct = draws_last(found.direct).reshape(categories - 1, *physical.shape)
-    total = share[0] * draws_last(base.direct) + (share[1:] * direct).sum(0)
-    return gradient, total.mean(0)
+    at -= at[..., :1, :].clone()
+    return at.sub_((pi * at).sum(-2, keepdim=True)).mul_(pi), direct

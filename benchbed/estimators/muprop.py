@@ -50,10 +50,13 @@ def muprop(samples: int = 1, linear: bool = True) -> Estimator:
         if there.slope is None:
             return centred_score(objective, params, z, there.cost)
         assert family.mean_vjp is not None
-        moved = draws_last(z - mean) * draws_last(there.slope)  # [samples, *items, *event, draws]
-        tilt = draws_first(moved.sum(tuple(range(-1 - family.event_axes, -1))))
-        rows = centred_score(objective, params, z, there.cost + tilt)
-        return rows + family.mean_vjp(mean, there.slope)[:, 0]
+        event = family.event_axes
+        slope = there.slope[0, 0].flatten(-event).unsqueeze(-2)  # [*items, 1, event]
+        # J'(mu) (z - mu), [samples, *items, 1, draws]
+        tilt = slope @ draws_last(z).flatten(-event - 1, -2)
+        tilt -= slope @ mean.flatten(-event).unsqueeze(-1)
+        rows = centred_score(objective, params, z, there.cost + draws_first(tilt.squeeze(-2)))
+        return rows.add_(family.mean_vjp(mean, there.slope)[:, 0])
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         return estimate(objective, params, objective.family.sample(params, draws, samples, noise))

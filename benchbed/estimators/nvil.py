@@ -73,7 +73,7 @@ def nvil(
 
         def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
             rows = centred_score(objective, params, z, baseline)
-            return rows * scale if normalize else rows
+            return rows.mul_(scale) if normalize else rows
 
         def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
             z = objective.family.sample(params, draws, samples, noise)

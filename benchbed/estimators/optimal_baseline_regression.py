@@ -17,13 +17,17 @@ Costs ``samples`` + ``pilot`` evaluations of J.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective, add_direct
+from benchbed.elementwise import indicator
 from benchbed.enumeration import finite_in_z
-from benchbed.layout import mean_over_samples
+from benchbed.estimators._weighted_scores import average_score
+from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
 NAME = "optimal_baseline_regression"
@@ -40,16 +44,17 @@ def optimal_baseline_regression(samples: int = 1, pilot: int = 8) -> Estimator:
     at_least(NAME, "pilot", pilot, 1)
 
     def estimate(objective: Objective, params: Tensor, both: Tensor) -> Tensor:
-        return centred(objective, params, both[:, pilot:], both[:, :pilot])
+        return centred(objective, params, both[:, pilot:], torch.split(both[:, :pilot], 1, 1))
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         family = objective.family
         z = family.sample(params, draws, samples, noise)
         # A stream of its own, so that z goes on sharing its noise with other estimators.
         apart = noise.child("pilot", noise.drawn)
-        fitted_on = family.sample(params, draws, pilot, apart)
+        fitted_on = (family.sample(params, draws, 1, apart) for _ in range(pilot))
+        rows = centred(objective, params, z, fitted_on)
         noise.drawn += apart.drawn
-        return centred(objective, params, z, fitted_on)
+        return rows
 
     return Estimator(
         NAME,
@@ -63,18 +68,27 @@ def optimal_baseline_regression(samples: int = 1, pilot: int = 8) -> Estimator:
     )
 
 
-def centred(objective: Objective, params: Tensor, z: Tensor, fitted_on: Tensor) -> Tensor:
+def centred(objective: Objective, params: Tensor, z: Tensor, pilot: Iterable[Tensor]) -> Tensor:
     """Average the score function of ``z`` around the baseline fitted on other samples.
 
-    Both [draws, samples of either, *items, *event]; unbiased if they are independent.
+    z is [draws, samples, *items, *event]; the pilot gives one sample of every draw after another,
+    [draws, 1, ...], so that memory holds one. Unbiased if the two are independent.
     """
     lift, score = objective.family.lift, objective.family.score
-    cost = lift(objective.evaluate(fitted_on, params).cost)  # [draws, pilot, *items, 1...]
-    power = score(params, fitted_on).square()
-    top, weight = mean_over_samples(cost * power), mean_over_samples(power)
-    # A variable so sure that its score was 0 in the whole pilot: any c will do, the mean cost is
-    # sensible. A weight that is positive but rounds its product to 0 gives a finite c all the same.
-    baseline = torch.where(weight > 0, top / weight, mean_over_samples(cost))
+    top, weight = (draws_first(params.new_zeros(*params.shape, len(z))) for _ in range(2))
+    costs = []
+    for fitted_on in pilot:
+        cost = objective.evaluate(fitted_on, params).cost[:, 0]  # [draws, *items]
+        power = score(params, fitted_on)[:, 0].square_()
+        top.addcmul_(power, lift(cost))
+        weight += power
+        costs.append(draws_last(cost))
+    # A variable so sure that its score was 0 in the whole pilot, and with it its top: any c will
+    # do, the mean cost is sensible. A weight that is positive but rounds its product to 0 gives a
+    # finite c all the same.
+    none = indicator(torch.le, weight, weight.new_zeros(()))
+    mean = lift(draws_first(torch.stack(costs).mean(0)))
+    baseline = top.addcmul_(none, mean).div_(weight.add_(none))
     found = objective.evaluate(z, params)
     advantage = lift(found.cost) - baseline[:, None]
-    return add_direct(mean_over_samples(advantage * score(params, z)), found)
+    return add_direct(average_score(objective.family, params, z, advantage), found)

@@ -27,6 +27,7 @@ from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Finite, Objective
+from benchbed.elementwise import exp_
 from benchbed.enumeration import finite_in_z, tuples
 from benchbed.errors import BadArgument
 from benchbed.estimators._log_weights import (
@@ -114,7 +115,7 @@ def _monte_carlo(samples: int, auxiliary: int) -> Estimator:
         swapped = draws_last(extra.each).unsqueeze(-3)  # [..., 1, S, draws]
         total = torch.logaddexp(rest, swapped)  # log sum of w_-k and one further weight
         log_count = math.log(found.each.shape[-1])
-        baseline = draws_first((total - log_count - (swapped - total).exp()).mean(-2))
+        baseline = draws_first((total - log_count - exp_(swapped - total)).mean(-2))
         centred = log_mean(found.each) - found.share - baseline
         return weighted_scores(objective, params, z, centred)
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.estimators._sobol_points import sobol_uniforms
-from benchbed.layout import compact, mean_over_samples
+from benchbed.estimators._weighted_scores import average_score
+from benchbed.layout import compact
 from benchbed.rng import Noise
 
 NAME = "quasi_monte_carlo_score_function"
@@ -37,8 +38,7 @@ def quasi_monte_carlo_score_function(samples: int = 8) -> Estimator:
         u = sobol_uniforms(NAME, family, params, draws, samples, noise)
         z = compact(family.quantile(params, u))
         found = objective.evaluate(z, params)  # cost [draws, samples, *items]
-        score = family.score(params, z)  # [draws, samples, *params]
-        return add_direct(mean_over_samples(family.lift(found.cost) * score), found)
+        return add_direct(average_score(family, params, z, family.lift(found.cost)), found)
 
     return Estimator(
         NAME,

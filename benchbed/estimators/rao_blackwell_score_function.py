@@ -19,6 +19,7 @@ all the rows of a call.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Finite, Objective
+from benchbed.elementwise import indicator
 from benchbed.enumeration import tuples
 from benchbed.errors import BadArgument
 from benchbed.estimators._outcomes import (
@@ -37,6 +39,7 @@ from benchbed.estimators._outcomes import (
     law_of,
     most_probable,
 )
+from benchbed.estimators._weighted_scores import average_score
 from benchbed.layout import draws_last, mean_over_samples, sum_over_samples
 from benchbed.rng import Noise
 
@@ -95,10 +98,10 @@ def rao_blackwell_score_function(top: int = 1, samples: int = 1) -> Estimator:
     def estimate(objective: Objective, params: Tensor, z: Tensor, known: Head) -> Tensor:
         family, found = objective.family, objective.evaluate(z, params)
         weight = known.rest * found.cost  # [draws, samples, *items]
-        total = mean_over_samples(family.lift(weight) * family.score(params, z))
+        total = average_score(family, params, z, family.lift(weight))
         if found.direct is not None:
-            total = total + family.lift(known.rest) * mean_over_samples(found.direct)
-        return total + known.part
+            total += family.lift(known.rest) * mean_over_samples(found.direct)
+        return total.add_(known.part)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         law = law_of(objective.family, params)
@@ -108,10 +111,11 @@ def rao_blackwell_score_function(top: int = 1, samples: int = 1) -> Estimator:
         apart = noise.child("departure", noise.drawn)
         u = draws_last(apart.uniform(draws, samples, *known.rest.shape))
         noise.drawn += apart.drawn
-        subtree = inverse_cdf(known.cdf, u)  # [samples, *items, draws]
-        subtrees = known.fixed.expand(*free.shape[:-1], known.fixed.shape[-1])
-        fixed = subtrees.gather(-1, subtree.unsqueeze(-2).expand_as(free))
-        return estimate(objective, params, law.build(torch.where(fixed < 0, free, fixed)), known)
+        subtree = inverse_cdf(known.cdf, u).long()  # [samples, *items, draws]
+        fixed = _columns(known.fixed.to(free), subtree)
+        left_free = indicator(torch.lt, fixed, fixed.new_zeros(()))
+        outcome = fixed.clamp_min_(0).addcmul_(left_free, free)
+        return estimate(objective, params, law.build(outcome), known)
 
     def count(objective: Objective, params: Tensor) -> int:
         states = objective.family.states
@@ -141,3 +145,15 @@ def rao_blackwell_score_function(top: int = 1, samples: int = 1) -> Estimator:
         settings={"top": top},
         finite=Finite(count, outcomes, replicates=samples),
     )
+
+
+def _columns(table: Tensor, number: Tensor) -> Tensor:
+    """Return the columns [k, *items, rows, n] of ``table`` [*items, rows, columns].
+
+    ``number`` is [k, *items, n]. One flat list is a tenth of the time of ``gather``.
+    """
+    *items, rows, columns = table.shape
+    start = torch.arange(0, math.prod(items) * columns, columns, device=table.device)
+    place = number + start.view(*items, 1)
+    found = table.movedim(-2, 0).reshape(rows, -1).index_select(1, place.flatten())
+    return found.view(rows, *number.shape).movedim(0, -2)

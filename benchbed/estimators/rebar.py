@@ -97,7 +97,7 @@ def _parts(
     score = family.score(params, path.hard)  # [draws, samples, *params]
     at_b = objective.evaluate(path.hard, params)
     control = relaxed_cost_control(objective, params, path, twin, score)
-    return add_direct(mean_over_samples(family.lift(at_b.cost) * score), at_b), control
+    return add_direct(mean_over_samples(score.mul_(family.lift(at_b.cost))), at_b), control
 
 
 def _fixed(
@@ -110,7 +110,7 @@ def _fixed(
         assert not isinstance(eta, str)
         assert not isinstance(temperature, str)
         plain, control = _parts(objective, params, draws, form, temperature, noise)
-        return plain + eta * control
+        return plain.add_(control, alpha=eta)
 
     return Estimator(
         "rebar",

@@ -52,8 +52,9 @@ def reinmax_rao(samples: int = 1, temperature: float = 0.7, replicates: int = 10
             family, params, z, found.slope, temperature, replicates, apart, share=0.5
         )
         noise.drawn += apart.drawn
-        gradient = 2 * pulled - 0.5 * family.mean_vjp(family.mean(params), found.slope)
-        return add_direct(mean_over_samples(gradient), found)
+        gradient = mean_over_samples(pulled).mul_(2)
+        outer = family.mean_vjp(family.mean(params), mean_over_samples(found.slope))
+        return add_direct(gradient.sub_(outer, alpha=0.5), found)
 
     return Estimator(
         "reinmax_rao",

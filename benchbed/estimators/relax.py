@@ -42,6 +42,7 @@ from benchbed.estimators._second_moment import (
     untuned_draw,
 )
 from benchbed.estimators._surrogate import surrogate as network
+from benchbed.families.bernoulli import concrete_vjp
 from benchbed.families.categorical import softmax_vjp
 from benchbed.layout import mean_over_samples
 from benchbed.rng import Noise
@@ -126,9 +127,8 @@ def _twins_given(
 
     # z itself moves with params at rate 1: here it is only drawn in two steps.
     def vjp(slope: Tensor) -> Tensor:
-        if family.name == "bernoulli":
-            return slope * soft.soft * (1 - soft.soft) / temperature
-        return softmax_vjp(soft.soft, slope) / temperature
+        rate = concrete_vjp if family.name == "bernoulli" else softmax_vjp
+        return rate(soft.soft, slope).div_(temperature)
 
     return Path(hard, soft.soft, vjp), twin
 
@@ -151,8 +151,8 @@ def _parts(objective: Objective, params: Tensor, path: Path, twin: Path, form: _
         def of(heads: Tensor) -> Tensor:  # the last head is eta, where there is one
             own = heads if relaxed is None else heads[..., :-1]
             value, slope = at_zt(own)
-            terms = path.vjp(at_z(own)[1]) - twin.vjp(slope) - family.lift(value) * score
-            found = mean_over_samples(terms)
+            terms = path.vjp(at_z(own)[1]).sub_(twin.vjp(slope))
+            found = mean_over_samples(terms.addcmul_(family.lift(value), score, value=-1))
             return found if relaxed is None else found + family.lift(heads[..., -1]) * relaxed
 
         return of

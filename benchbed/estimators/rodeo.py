@@ -45,7 +45,8 @@ from benchbed.estimators._second_moment import (
     spread_or_one,
     untuned_draw,
 )
-from benchbed.layout import draws_first, draws_last, sum_over_samples
+from benchbed.estimators._weighted_scores import centred_costs, score_differences, weighted_sum_
+from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
 LEAK = 0.3  # slope of the hidden units below 0
@@ -114,45 +115,57 @@ def _parts(
     family, samples = objective.family, z.shape[1]
     assert found.slope is not None
     score = family.score(params, z)  # [draws, samples, *items, d]
-
-    def leave_one_out(x: Tensor) -> Tensor:  # [draws, samples, *items]
-        centred = x - x.mean(1, keepdim=True)
-        return sum_over_samples(family.lift(centred) * score) / (samples - 1)
+    apart = score_differences(family, params, z)  # as in leave_one_out
+    centred = centred_costs(found.cost) / (samples - 1)
+    plain = weighted_sum_(apart, family.lift(centred[:, :-1]))
 
     centre, spread, linear = (unit.to(params)[..., None] for unit in units)
     bits, signed = draws_last(z), draws_last(score)  # [samples, *items, d, n]
     cost = (draws_last(found.cost) - centre) / spread  # [samples, *items, n]
     slope = draws_last(found.slope) / linear[..., None]
     dimensions = bits.shape[-2]
+    likely = signed.abs().div_(dimensions)  # P / d: |b - p| is the other bit's chance
 
     def control(inner: Tensor, offset: Tensor) -> Callable[[Tensor], Tensor]:
         active = [_hidden(k, inner, offset, cost, slope, bits) for k in range(samples)]
 
         def of(heads: Tensor) -> Tensor:  # [2 hidden + 1]
+            averaging = heads[:-1].reshape(2, -1) / (samples - 1)  # over the others
             scalars, vectors = [], []
             for k in range(samples):
-                # Both at b_k itself, and with each bit flipped: [*items, 1 + d, n].
-                h, vector = _outputs(heads, active[k])
-                likely = signed[k].abs() / dimensions  # P / d: |b - p| is the other bit's chance
-                scalars.append((likely * (h[..., 1:, :] - h[..., :1, :])).sum(-2))
-                stay = (likely * (vector[..., 1:, :] - vector[..., :1, :])).sum(-2, keepdim=True)
+                out = averaging @ active[k].flatten(-2)  # [*items, 2, (1 + d) n]
+                # Both at b_k itself, and with each bit flipped: [*items, 2, 1 + d, n].
+                out = out.reshape(*out.shape[:-1], *active[k].shape[-2:])
+                moved = (out[..., 1:, :] - out[..., :1, :]) * likely[k].unsqueeze(-3)
+                scalar, stay = moved.sum(-2).unbind(-2)
+                scalars.append(scalar)
                 # P (1 - 2 b) = -(b - p): flipping bit i moves y - p along coordinate i alone.
-                vectors.append(signed[k] * (stay - vector[..., 1:, :] / dimensions))
+                flipped = (out[..., 1, 1:, :] + heads[-1]) / dimensions
+                vectors.append(signed[k] * (stay.unsqueeze(-2) - flipped))
             stein = draws_first(torch.stack(scalars) * spread)
-            own = sum_over_samples(family.lift(stein) * score) / samples
+            # Centring holds each sample's own term besides the baselines: taken back.
+            weight = centred_costs(stein) / (samples - 1) - stein / samples
             ahead = draws_first(sum(vectors[1:], vectors[0]) * (spread[..., None] / samples))
-            # leave_one_out(stein) holds each sample's own term besides the baselines: taken back.
-            return leave_one_out(stein) - own + ahead
+            return _weighted(score, weight) + ahead
 
         return of
 
-    return Batch(add_direct(leave_one_out(found.cost), found), control)
+    return Batch(add_direct(plain, found), control)
+
+
+def _weighted(score: Tensor, weight: Tensor) -> Tensor:
+    """Return sum_k weight_k S_k, [draws, *items, d], from weights [draws, samples, *items]."""
+    lifted = weight[..., None]
+    total = score[:, 0] * lifted[:, 0]
+    for k in range(1, score.shape[1]):
+        total.addcmul_(score[:, k], lifted[:, k])
+    return total
 
 
 def _hidden(
     k: int, inner: Tensor, offset: Tensor, cost: Tensor, slope: Tensor, bits: Tensor
 ) -> Tensor:
-    """Return the hidden units that the others give at b_k and its neighbours, averaged.
+    """Return the hidden units that the others give at b_k and its neighbours, added up.
 
     [*items, hidden, 1 + d, n], from cost [samples, *items, n] and slope, bits
     [samples, *items, d, n].
@@ -166,14 +179,7 @@ def _hidden(
         start = by_cost[:, None] * cost[j][..., None, :] + offset[:, None]
         before = torch.addcmul(start[..., None, :], by_linear[:, None, None], linear)
         terms.append(F.leaky_relu(before, LEAK, inplace=True))
-    return sum(terms[1:], terms[0]) / len(terms)
-
-
-def _outputs(heads: Tensor, active: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the network's two outputs, [*items, 1 + d, n] each; the second has a constant."""
-    out = heads[:-1].reshape(2, -1) @ active.flatten(-2)  # [*items, 2, (1 + d) n]
-    h, vector = out.reshape(*out.shape[:-1], *active.shape[-2:]).unbind(-3)
-    return h, vector + heads[-1]
+    return sum(terms[1:], terms[0])
 
 
 def _estimator(

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective, add_direct
+from benchbed.elementwise import indicator
 from benchbed.errors import BadArgument
 from benchbed.layout import draws_first, draws_last, mean_over_samples
 from benchbed.rng import Noise
@@ -64,18 +65,20 @@ def rotate_back(e: Tensor, q: Tensor, slope: Tensor) -> Tensor:
     """Return (|q| / |e|) R^T slope, R the rotation from e to q; all [draws, ..., D]."""
     inner, code, g = (draws_last(x) for x in (e, q, slope))  # [..., D, draws]
     length, size = (x.square().sum(-2, keepdim=True).sqrt() for x in (inner, code))
-    zero = length == 0
-    unit = inner / length.masked_fill(zero, 1)
-    towards = code / size.masked_fill(size == 0, 1)
-    middle = unit + towards
-    norm = middle.square().sum(-2, keepdim=True).sqrt()
-    opposite = norm < math.sqrt(torch.finfo(norm.dtype).eps)  # nothing but rounding is left
-    axis = middle / norm.masked_fill(opposite, 1)
-    if bool(opposite.any()):
-        axis = torch.where(opposite, _across(unit), axis)
-    turned = g - 2 * axis * (axis * g).sum(-2, keepdim=True)
-    turned = turned + 2 * unit * (towards * g).sum(-2, keepdim=True)
-    return draws_first(torch.where(zero, g, turned * (size / length.masked_fill(zero, 1))))
+    zero, no_code = (indicator(torch.eq, x, x.new_zeros(())) for x in (length, size))
+    divisor = length + zero  # 1 where the length is 0
+    unit, towards = inner / divisor, code / (size + no_code)
+    axis = unit + towards
+    norm = axis.square().sum(-2, keepdim=True).sqrt_()
+    # Nothing but rounding is left.
+    opposite = indicator(torch.lt, norm, norm.new_full((), math.sqrt(torch.finfo(norm.dtype).eps)))
+    axis.div_(norm.add_(opposite))
+    unseen = torch.compiler.is_compiling()  # nobody looks: both are taken for possible
+    if unseen or bool(opposite.any()):
+        axis = torch.lerp(axis, _across(unit), opposite)
+    turned = torch.addcmul(g, axis, (axis * g).sum(-2, keepdim=True), value=-2)
+    turned.addcmul_(unit, (towards * g).sum(-2, keepdim=True), value=2).mul_(size / divisor)
+    return draws_first(torch.lerp(turned, g, zero) if unseen or bool(zero.any()) else turned)
 
 
 def _across(unit: Tensor) -> Tensor:

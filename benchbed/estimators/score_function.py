@@ -11,7 +11,7 @@ from torch import Tensor
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z
-from benchbed.layout import mean_over_samples
+from benchbed.estimators._weighted_scores import average_score
 from benchbed.rng import Noise
 
 
@@ -24,8 +24,8 @@ def score_function(samples: int = 1) -> Estimator:
 
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         found = objective.evaluate(z, params)  # cost [draws, samples, *items]
-        score = objective.family.score(params, z)  # [draws, samples, *params]
-        return add_direct(mean_over_samples(objective.family.lift(found.cost) * score), found)
+        family = objective.family
+        return add_direct(average_score(family, params, z, family.lift(found.cost)), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         return estimate(objective, params, objective.family.sample(params, draws, samples, noise))

@@ -15,12 +15,14 @@ the signs and not in each draw. Signs are drawn per item: items never mix.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Objective
+from benchbed.elementwise import indicator
 from benchbed.estimators._shifted_params import costs_at, positive_step
-from benchbed.layout import mean_over_samples
+from benchbed.estimators._weighted_scores import weighted_sum_
 from benchbed.rng import Noise
 
 
@@ -43,13 +45,15 @@ def spsa(samples: int = 1, step: float = 0.1, common: bool = True) -> Estimator:
         u = noise.uniform(*shape)
         apart = noise.child("signs", noise.drawn)
         # 1 / delta_i = delta_i. [draws, samples, *params]
-        signs = (apart.uniform(draws, samples, *params.shape) >= 0.5).to(params) * 2 - 1
-        up = costs_at(objective, params, params + step * signs, u)
+        half = params.new_tensor(0.5)
+        signs = indicator(torch.ge, apart.uniform(draws, samples, *params.shape), half)
+        signs.mul_(2).sub_(1)
+        up = costs_at(objective, params, torch.add(params, signs, alpha=step), u)
         below = u if common else apart.uniform(*shape)
-        down = costs_at(objective, params, params - step * signs, below)
+        down = costs_at(objective, params, torch.sub(params, signs, alpha=step), below)
         noise.drawn += apart.drawn
-        slope = (up - down) / (2 * step)  # [draws, samples, *items]
-        return mean_over_samples(family.lift(slope) * signs)
+        slope = (up - down) / (2 * step * samples)  # [draws, samples, *items]
+        return weighted_sum_(signs, family.lift(slope))
 
     return Estimator(
         "spsa",

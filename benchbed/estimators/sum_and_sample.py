@@ -30,6 +30,7 @@ from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Finite, Objective
 from benchbed.estimators._outcomes import at_most_states, chosen_states, in_chunks, law_of
 from benchbed.estimators._unordered_sets import rest_after
+from benchbed.estimators._weighted_scores import weighted_sum_
 from benchbed.estimators._without_replacement import without_replacement
 from benchbed.layout import draws_first, sum_over_samples
 from benchbed.rng import Noise
@@ -48,10 +49,10 @@ def sum_and_sample(samples: int = 2) -> Estimator:
         last = rest_after(log_q[:-1], log_q[-1].exp())
         weight = draws_first(torch.cat((log_q[:-1].exp(), last[None])).to(params.dtype))
         family = objective.family
-        total = family.lift(weight * found.cost) * family.score(params, z)
+        total = weighted_sum_(family.score(params, z), family.lift(weight * found.cost))
         if found.direct is not None:
-            total = total + family.lift(weight) * found.direct
-        return sum_over_samples(total)
+            total += sum_over_samples(family.lift(weight) * found.direct)
+        return total
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         at_most_states("sum_and_sample", "samples", objective.family, params, samples)

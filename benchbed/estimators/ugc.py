@@ -54,16 +54,17 @@ def ugc(samples: int = 2, threshold: float | None = None) -> Estimator:
             draws_last(found.cost).unsqueeze(-2).split_with_sizes([copies] * 3)
         )
         p, q = params.sigmoid(), torch.sigmoid(-params)
-        # Either difference of bits is 0 where its pair of samples agrees.
-        antithetic = (0.5 * torch.maximum(p, q))[..., None] * (at_b - at_bt) * (b - bt)
-        flip = (dimensions * p * q)[..., None] * (at_b - at_flipped) * (b - flipped)
         level = 1 / (2 * dimensions) if threshold is None else threshold
-        clipped = (torch.minimum(p, q) < level)[..., None]
-        gradient = draws_first(torch.where(clipped, flip, antithetic))
+        clipped = (torch.minimum(p, q) < level).to(p)
+        # Either difference of bits is 0 where its pair of samples agrees.
+        by_pair = (b - bt).mul_((0.5 * torch.maximum(p, q) * (1 - clipped))[..., None])
+        by_flip = (b - flipped).mul_((dimensions * p * q * clipped)[..., None])
+        rows = by_pair.mul_(at_b - at_bt).addcmul_(by_flip, at_b - at_flipped)
+        gradient = mean_over_samples(draws_first(rows))
         if found.direct is None:
-            return mean_over_samples(gradient)
+            return gradient
         # b and bt have the law of z; the flipped sample has not.
-        return mean_over_samples(gradient) + mean_over_samples(found.direct[:, : 2 * copies])
+        return gradient + mean_over_samples(found.direct[:, : 2 * copies])
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         u = noise.uniform(draws, pairs, *params.shape)

@@ -35,6 +35,7 @@ from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Finite, Objective
 from benchbed.estimators._outcomes import at_most_states, chosen_states, in_chunks, law_of
 from benchbed.estimators._unordered_sets import SetWeights, set_weights
+from benchbed.estimators._weighted_scores import weighted_sum_
 from benchbed.estimators._without_replacement import without_replacement
 from benchbed.layout import draws_first, draws_last, sum_over_samples
 from benchbed.rng import Noise
@@ -66,9 +67,9 @@ def unordered_set(samples: int = 2, baseline: bool = True) -> Estimator:
         else:
             weight = first * cost
         family = objective.family
-        total = sum_over_samples(family.lift(draws_first(weight)) * family.score(params, z))
+        total = weighted_sum_(family.score(params, z), family.lift(draws_first(weight)))
         if found.direct is not None:
-            total = total + sum_over_samples(family.lift(draws_first(first)) * found.direct)
+            total += sum_over_samples(family.lift(draws_first(first)) * found.direct)
         return total
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:

@@ -45,7 +45,7 @@ def expected(span: Tensor, rule: Tensor, spans: Spans) -> tuple[Tensor, Tensor]:
         rules = rules + flow.sum((-6, -5))
         for part, axes in ((spans.left, (-4, -2)), (spans.right, (-4, -3))):
             share = flow.sum(axes).flatten(-4, -3)  # [..., split * i, L, N]
-            used = used.index_add(-3, part[width - 2].flatten().to(share.device), share)
+            used = used.index_add(-3, part[width - 2].flatten(), share)
     return used, rules
 
 
@@ -78,6 +78,6 @@ def _parts(x: Tensor, spans: Spans, width: int) -> tuple[Tensor, Tensor]:
     """Return x [..., spans, L, N] at the left and the right parts: [..., split, i, L, N]."""
 
     def at(part: Tensor) -> Tensor:
-        return torch.unflatten(x.index_select(-3, part.flatten().to(x.device)), -3, part.shape)
+        return torch.unflatten(x.index_select(-3, part.flatten()), -3, part.shape)
 
     return at(spans.left[width - 2]), at(spans.right[width - 2])

@@ -12,9 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+CPU = torch.device("cpu")
+
 
 class Spans(NamedTuple):
-    """Numbers of spans, int64, on the CPU."""
+    """Numbers of spans, int64; ``first`` is on the CPU."""
 
     leaves: int  # n
     number: int  # of all spans, n (n + 1) / 2
@@ -29,8 +31,8 @@ class Spans(NamedTuple):
 
 
 @functools.cache
-def spans(leaves: int) -> Spans:
-    """Return the spans of ``leaves`` leaves."""
+def spans(leaves: int, device: torch.device = CPU) -> Spans:
+    """Return the spans of ``leaves`` leaves, to be used on ``device``."""
     counts = [0, *range(leaves, 0, -1)]  # spans of width 0, 1, ... n
     first = torch.tensor([0, *itertools.accumulate(counts[:-1])])
     left, right = [], []
@@ -39,7 +41,8 @@ def spans(leaves: int) -> Spans:
         start = torch.arange(leaves - width + 1)
         left.append(first[split] + start)
         right.append(first[width - split] + start + split)
-    return Spans(leaves, sum(counts), first, tuple(left), tuple(right))
+    placed = [tuple(each.to(device) for each in parts) for parts in (left, right)]
+    return Spans(leaves, sum(counts), first, *placed)
 
 
 @functools.cache

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from benchbed.contracts import Family, Path
 from benchbed.elementwise import indicator, power_
+from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
 
@@ -29,12 +30,26 @@ def quantile(params: Tensor, u: Tensor) -> Tensor:
 def log_prob(params: Tensor, z: Tensor) -> Tensor:
     """Return log q(z), summed over the d variables; extended off the corners as <z, log pi>."""
     # Not z * params - softplus(params): its derivative loses all digits for large logits.
-    return (z * F.logsigmoid(params) + (1 - z) * F.logsigmoid(-params)).sum(-1)
+    if params.ndim < z.ndim and params.dtype == z.dtype:  # one law for all draws
+        one, zero = (F.logsigmoid(x).unsqueeze(-2) for x in (params, -params))
+        inner = draws_last(z)
+        return draws_first((one @ inner + zero @ (1 - inner)).squeeze(-2))
+    each = z * F.logsigmoid(params) + (1 - z) * F.logsigmoid(-params)
+    return draws_first(draws_last(each).sum(-2)) if each.ndim > 1 else each.sum()
 
 
 def score(params: Tensor, z: Tensor) -> Tensor:
     """Return d log q / d logits = z - p, without the cancellation in 1 - p at large logits."""
-    return torch.lerp(-params.sigmoid(), torch.sigmoid(-params), z)
+    return either(z, -params.sigmoid(), torch.sigmoid(-params))
+
+
+def either(z: Tensor, zero: Tensor, one: Tensor) -> Tensor:
+    """Return ``zero`` where z is 0, ``one`` where it is 1, a mixture between; shaped like z.
+
+    Both are finite and broadcast against z. ``torch.lerp`` takes three times as long, and
+    zero + z (one - zero) loses the digits of the smaller.
+    """
+    return (1 - z).mul_(zero).addcmul_(z, one)
 
 
 def mean(params: Tensor) -> Tensor:
@@ -53,40 +68,57 @@ def path(params: Tensor, draws: int, samples: int, temperature: float, noise: No
     Maddison et al. 2017 (arXiv 1611.00712), section 3 and appendix B. The same u gives the hard
     sample, 1[params + logit u > 0], with ``sample``'s threshold.
     """
-    u = noise.uniform(draws, samples, *params.shape)
+    return relaxed(params, noise.uniform(draws, samples, *params.shape), temperature)
+
+
+def relaxed(params: Tensor, u: Tensor, temperature: float, explicit: float = 0.0) -> Path:
+    """Return sigma((logit u + params) / temperature + explicit * params) and 1[u > 1 - p]."""
     # (1 - u) / u exp(-params) = exp(-relaxed logit): a power of it needs neither log nor exp.
-    against = ((1 - u) / u).mul_((-params).exp())
-    soft = power_(against, 1 / temperature).add_(1).reciprocal_()
+    against = (1 - u).div_(u).mul_((-params).exp())
+    against = power_(against, 1 / temperature)
+    if explicit:
+        against.mul_((-explicit * params).exp())
+    soft = against.add_(1).reciprocal_()
 
     def vjp(slope: Tensor) -> Tensor:
-        return ((soft - soft.square()) * slope).div_(temperature)
+        return concrete_vjp(soft, slope).mul_(1 / temperature + explicit)
 
     return Path(lambda: quantile(params, u), soft, vjp)
+
+
+def concrete_vjp(soft: Tensor, slope: Tensor) -> Tensor:
+    """Return ``slope`` times the derivative of a relaxed bit in its logit, a fresh tensor."""
+    return torch.addcmul(soft, soft, soft, value=-1).mul_(slope)
 
 
 def conditional_path(params: Tensor, hard: Tensor, temperature: float, noise: Noise) -> Path:
     """Return the binary Concrete sample drawn again given the hard sample.
 
-    Tucker et al. 2017 (arXiv 1703.07370), appendix C, in a form that does not overflow. With s the
-    probability of the sampled value and w uniform, v or 1 - v, the odds against that value are
-    (1 - s) (1 - w) / (1 - s + s w), and their derivative in params at fixed w and z is
-    s w / (1 - s + s w) times that of the unconditional ones, not 1.
+    Tucker et al. 2017 (arXiv 1703.07370), appendix C, in a form that does not overflow. With o the
+    odds of the sampled value and w uniform, v or 1 - v, the odds against that value are
+    (1 - w) / (1 + o w), and their derivative in params at fixed w and z is o w / (1 + o w) times
+    that of the unconditional ones, not 1.
     """
-    v = noise.uniform(*hard.shape)
+    return relaxed_given(params, hard, noise.uniform(*hard.shape), temperature)
+
+
+def relaxed_given(
+    params: Tensor, hard: Tensor, v: Tensor, temperature: float, explicit: float = 0.0
+) -> Path:
+    """Return the relaxed sample at uniforms ``v``, which it overwrites, given the hard one."""
     zero = 1 - hard
-    w = (v - zero).abs_()  # v where z = 1, 1 - v where z = 0
-    likely = torch.lerp(torch.sigmoid(-params), torch.sigmoid(params), hard)
-    rare = torch.lerp(torch.sigmoid(params), torch.sigmoid(-params), hard)
-    rate = likely.mul_(w)
-    whole = rate + rare
-    against = power_(rare.mul_(1 - w).div_(whole), 1 / temperature)
-    rate.div_(whole)
+    w = v.sub_(zero).abs_()  # v where z = 1, 1 - v where z = 0
+    most = torch.finfo(params.dtype).max  # inf / inf would be no number
+    odds = either(hard, *((sign * params).exp().clamp(max=most) for sign in (-1, 1)))
+    rate = odds.mul_(w)
+    share = (rate + 1).reciprocal_()
+    against = power_(w.neg_().add_(1).mul_(share), 1 / temperature)
+    rate.mul_(share).div_(temperature)
+    if explicit:
+        against.mul_(either(hard, *((sign * explicit * params).exp() for sign in (1, -1))))
+        rate.add_(explicit)
     soft = torch.addcmul(hard, zero, against).div_(against.add_(1))  # 1 / (1 + a) or a / (1 + a)
-
-    def vjp(slope: Tensor) -> Tensor:
-        return ((soft - soft.square()) * slope).mul_(rate).div_(temperature)
-
-    return Path(hard, soft, vjp)
+    return Path(hard, soft, lambda slope: concrete_vjp(soft, slope).mul_(rate))
 
 
 def states(params: Tensor) -> int:

@@ -53,20 +53,21 @@ def unpack(params: Tensor, leaves: int, labels: int) -> tuple[Tensor, Tensor]:
 def log_partition(params: Tensor, leaves: int, labels: int) -> Tensor:
     """Return log Z, [...] of params [..., n], by the inside algorithm."""
     span, rule = _last(params, leaves, labels)
-    return _first(inside(span, rule, spans(leaves))[..., -1, :, :].logsumexp(-2), params)
+    chart = inside(span, rule, spans(leaves, span.device))
+    return _first(chart[..., -1, :, :].logsumexp(-2), params)
 
 
 def expectations(params: Tensor, leaves: int, labels: int) -> Tensor:
     """Return the expected uses of every span and rule: [..., n] like params, d log Z / d params."""
     span, rule = _last(params, leaves, labels)
-    used, rules = expected(span, rule, spans(leaves))
+    used, rules = expected(span, rule, spans(leaves, span.device))
     return _first(torch.cat((used.flatten(-3, -2), rules.flatten(-4, -2)), -2), params)
 
 
 def statistics(z: Tensor, leaves: int) -> Tensor:
     """Return the uses of every span and rule by z [draws, ..., spans, L]: [draws, ..., n]."""
     inner = draws_last(z)
-    rules = rules_of(inner, spans(leaves))
+    rules = rules_of(inner, spans(leaves, inner.device))
     return draws_first(torch.cat((inner.flatten(-3, -2), rules.flatten(-4, -2)), -2))
 
 
@@ -108,7 +109,7 @@ def binary_tree(leaves: int, labels: int) -> Family:
         its place and both labels with one uniform, exactly, from the inside weights (in float64).
         """
         span, rule = _last(checked(params).double(), leaves, labels)
-        chart = _first(inside(span, rule, table).flatten(-3, -2), params)
+        chart = _first(inside(span, rule, spans(leaves, span.device)).flatten(-3, -2), params)
         rules = _first(rule.flatten(-3, -2), params)  # [..., L, L * L]
         lead = u.shape[:-1]
         z = grown(

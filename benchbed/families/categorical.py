@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from benchbed.contracts import Family, Path
-from benchbed.elementwise import indicator, power_
+from benchbed.elementwise import log_, power_
+from benchbed.families._one_hot import of_interval, of_largest
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
@@ -32,21 +33,16 @@ def quantile(params: Tensor, u: Tensor) -> Tensor:
     else:
         # Monotone also where a parallel sum rounds: a category's share is never negative.
         cdf = params.softmax(-1).cumsum(-1).cummax(-1).values[..., :-1, None]  # [*items, d, K-1, 1]
-    if torch.compiler.is_compiling():
-        ends = torch.zeros_like(cdf[..., :1, :]), torch.ones_like(cdf[..., :1, :])
-        low, high = torch.cat((ends[0], cdf), -2), torch.cat((cdf, ends[1]), -2)
-        at = u.unsqueeze(-2)
-        return draws_first(((at >= low) & (at < high)).to(params.dtype))
-    # 1 where u is above a boundary, between the two ends that it is always, and never, above.
-    categories = params.shape[-1]
-    above = u.new_empty(*u.shape[:-1], categories + 1, u.shape[-1], dtype=params.dtype)
-    above[..., 0, :], above[..., categories, :] = 1, 0
-    torch.ge(u.unsqueeze(-2), cdf.to(u), out=above[..., 1:categories, :])
-    return draws_first(above[..., :-1, :] - above[..., 1:, :])
+    return draws_first(of_interval(u, cdf))
 
 
 def log_prob(params: Tensor, z: Tensor) -> Tensor:
     """Return log q(z), summed over the d variables; extended off the corners as <z, log pi>."""
+    if params.ndim < z.ndim and params.dtype == z.dtype:  # one law for all draws
+        log_pi = params.log_softmax(-1).flatten(-2).unsqueeze(-2)
+        return draws_first((log_pi @ draws_last(z).flatten(-3, -2)).squeeze(-2))
+    if params.ndim == z.ndim > 2:  # params of every draw
+        return draws_first((draws_last(z) * draws_last(params).log_softmax(-2)).sum((-3, -2)))
     return (z * params.log_softmax(-1)).sum((-2, -1))
 
 
@@ -66,7 +62,7 @@ def mean_vjp(mean: Tensor, slope: Tensor) -> Tensor:
 
 
 def softmax_vjp(probs: Tensor, slope: Tensor) -> Tensor:
-    """Return (diag(p) - p p^T) slope along the last axis, for draws-first ``slope``.
+    """Return (diag(p) - p p^T) slope along the last axis, for draws-first ``slope``; fresh.
 
     ``probs`` is draws-first as well, or one for all draws: [*items, d, K].
     """
@@ -75,21 +71,13 @@ def softmax_vjp(probs: Tensor, slope: Tensor) -> Tensor:
         return draws_first((a - probs.unsqueeze(-2) @ a).mul_(probs[..., None]))
     p = draws_last(probs)
     weighted = a * p
-    return draws_first(torch.addcmul(weighted, p, weighted.sum(-2, keepdim=True), value=-1))
+    return draws_first(weighted.addcmul_(p, weighted.sum(-2, keepdim=True), value=-1))
 
 
 def one_hot_of_largest(x: Tensor) -> Tensor:
     """Return the one-hot of the arg-max along the last axis of draws-first ``x``."""
     physical = draws_last(x)
-    return draws_first(_of_the_extreme(torch.ge, physical, physical.amax(-2, keepdim=True)))
-
-
-def _of_the_extreme(compare: Callable[..., Tensor], x: Tensor, extreme: Tensor) -> Tensor:
-    hot = indicator(compare, x, extreme)
-    compiling = torch.compiler.is_compiling()
-    if compiling or float(hot.sum(dtype=torch.float64)) != hot.numel() // hot.shape[-2]:
-        hot = hot * indicator(torch.eq, hot.cumsum(-2), hot.new_ones(()))  # a tie: the first
-    return hot
+    return draws_first(of_largest(physical, physical.amax(-2, keepdim=True)))
 
 
 def path(params: Tensor, draws: int, samples: int, temperature: float, noise: Noise) -> Path:
@@ -97,18 +85,40 @@ def path(params: Tensor, draws: int, samples: int, temperature: float, noise: No
 
     Jang et al. 2017 (arXiv 1611.01144), equation 2; Maddison et al. 2017 (arXiv 1611.00712).
     """
-    # exp(-(Gumbel + log pi)) is an exponential over pi, a race that the least wins: neither the
-    # Gumbel's second log nor the softmax's exp is needed.
-    race = draws_last(noise.exponential(draws, samples, *params.shape))
-    race.mul_(params.softmax(-1).reciprocal()[..., None])
-    least = race.amin(-2, keepdim=True)
-    soft = power_(least / race, 1 / temperature)
-    soft = draws_first(soft.div_(soft.sum(-2, keepdim=True)))
+    return relaxed(params, noise.uniform(draws, samples, *params.shape), temperature)
+
+
+def race(params: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """Return log(u) / pi, -exp(-(G + log pi)), draws last, and the largest of each variable.
+
+    It wins the race of the Gumbels G, which needs neither their second log nor the softmax's exp.
+    ``u`` is overwritten.
+    """
+    entries = log_(draws_last(u)).mul_(params.softmax(-1).reciprocal()[..., None])
+    return entries, entries.amax(-2, keepdim=True)
+
+
+def relaxed(params: Tensor, u: Tensor, temperature: float, explicit: float = 0.0) -> Path:
+    """Return softmax((params + G) / temperature + explicit * params) and the arg-max of both.
+
+    G = -log(-log u) [draws, samples, *items, d, K]; ``u`` is overwritten.
+    """
+    entries, first = race(params, u)
+    soft = _softened(first / entries, params, temperature, explicit)
 
     def vjp(slope: Tensor) -> Tensor:
-        return softmax_vjp(soft, slope).div_(temperature)
+        return softmax_vjp(soft, slope).mul_(1 / temperature + explicit)
 
-    return Path(lambda: draws_first(_of_the_extreme(torch.le, race, least)), soft, vjp)
+    return Path(lambda: draws_first(of_largest(entries, first)), soft, vjp)
+
+
+def _softened(behind: Tensor, params: Tensor, temperature: float, explicit: float) -> Tensor:
+    """Return softmax(log(behind) / temperature + explicit * params), draws first."""
+    if explicit:
+        relaxed_logits = log_(behind).div_(temperature).add_((explicit * params)[..., None])
+        return draws_first(relaxed_logits.softmax(-2))
+    weight = power_(behind, 1 / temperature)
+    return draws_first(weight.div_(weight.sum(-2, keepdim=True)))
 
 
 def conditional_path(params: Tensor, hard: Tensor, temperature: float, noise: Noise) -> Path:
@@ -118,21 +128,37 @@ def conditional_path(params: Tensor, hard: Tensor, temperature: float, noise: No
     zt_k = -log e_k and zt_j = -log(e_j / pi_j + e_k). The derivative at fixed e and k is
     0 for j = k and r_j (1[j = m] - pi_m), r_j = (e_j / pi_j) / (e_j / pi_j + e_k), for j != k.
     """
-    pi = params.softmax(-1)[..., None]
+    return relaxed_given(params, hard, noise.uniform(*hard.shape), temperature)
+
+
+def relaxed_given(
+    params: Tensor, hard: Tensor, v: Tensor, temperature: float, explicit: float = 0.0
+) -> Path:
+    """Return the relaxed sample given the hard one with e = -log v; ``v`` is overwritten."""
     inner = draws_last(hard)  # [samples, *items, d, K, n]
-    e = draws_last(noise.exponential(*hard.shape))
-    top = (e * inner).sum(-2, keepdim=True)
-    others = (1 - inner).mul_(pi.reciprocal())  # 1 / pi_j, and 0 at the sampled category
-    behind = top / e.mul_(others).add_(top)  # exp(zt_j - zt_k), 1 at the sampled category
-    share = 1 - behind  # r_j
-    soft = power_(behind, 1 / temperature)
-    soft = draws_first(soft.div_(soft.sum(-2, keepdim=True)))
+    minus_e = log_(draws_last(v))
+    top = (minus_e * inner).sum(-2, keepdim=True)
+    total = minus_e.mul_(params.softmax(-1).reciprocal()[..., None]).add_(top)
+    # exp(zt_j - zt_k), and 1 at the sampled category.
+    behind = total.reciprocal_().mul_(top).clamp_min_(inner)
+    return Path(hard, *given_the_hard(behind, params, temperature, explicit))
+
+
+def given_the_hard(
+    behind: Tensor, params: Tensor, temperature: float, explicit: float
+) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
+    """Return the relaxed sample of exp(zt_j - zt_k), which it overwrites, and its derivative."""
+    pi = params.softmax(-1)[..., None]
+    share = (1 - behind).div_(temperature)  # r_j / temperature
+    soft = _softened(behind, params, temperature, explicit)
 
     def vjp(slope: Tensor) -> Tensor:
-        pulled = draws_last(softmax_vjp(soft, slope)).mul_(share).div_(temperature)
-        return draws_first(torch.addcmul(pulled, pi, pulled.sum(-2, keepdim=True), value=-1))
+        pulled = draws_last(softmax_vjp(soft, slope))
+        through = pulled * share if explicit else pulled.mul_(share)
+        through.addcmul_(pi, through.sum(-2, keepdim=True), value=-1)
+        return draws_first(through.add_(pulled, alpha=explicit) if explicit else through)
 
-    return Path(hard, soft, vjp)
+    return soft, vjp
 
 
 def states(params: Tensor) -> int:

@@ -82,7 +82,7 @@ class BlockDrawer:
             cpu_start, wall_start = time.process_time(), time.perf_counter()
             gradients = self.estimator.draw(self.objective, self.params, count, noise)
             if self.params.device.type == "cuda":
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(self.params.device)
             cpu += time.process_time() - cpu_start
             wall += time.perf_counter() - wall_start
             self._check(gradients, count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -19,8 +19,12 @@ from benchbed.measurement.worth_tabulating import tabulated_if_worth
 from benchbed.records import Blocks, Exact
 from benchbed.rng import Noise
 
-CHUNK_VALUES = 655_360  # numbers in one chunk of noise: 8,192 draws of 8 x 10
-MOST_CHUNK = 2**15  # draws in a chunk
+# Numbers in one chunk of noise, and draws. On a CPU 8,192 draws of 8 x 10: the cache holds a few
+# tensors of them. On a GPU 128 MiB a float32 tensor: a pass over one takes tens of microseconds,
+# longer than Python needs to ask for the next. An estimator holds four to eight such tensors, up to
+# ``MOST_EVALUATIONS`` times as large where it evaluates J often: 1 GiB, at most some 8 GiB.
+CHUNK_VALUES = {"cpu": 655_360, "cuda": 2**25}
+MOST_CHUNK = {"cpu": 2**15, "cuda": 2**22}
 KEPT_BYTES = 2**25  # what the allocator is taught to keep
 MOST_EVALUATIONS = 8  # of J for each random number, before a chunk is made smaller
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -36,8 +40,8 @@ class Measured:
     times: Times
 
 
-def chunk_draws(objective: Objective, estimator: Estimator) -> int:
-    """Return draws a chunk: a power of two fixed by the shapes alone, because values depend on it.
+def chunk_draws(objective: Objective, estimator: Estimator, device: str = "cpu") -> int:
+    """Return draws a chunk: a power of two fixed by shapes and device, as values depend on it.
 
     About ``CHUNK_VALUES`` random numbers, which measured fastest: large enough to hide the calls,
     small enough for the cache. Weights behind a Jacobian count as well, and so do the samples of
@@ -51,7 +55,8 @@ def chunk_draws(objective: Objective, estimator: Estimator) -> int:
     values = max(values, inner * together // MOST_EVALUATIONS)
     if objective.jacobian is not None:
         values = max(values, objective.jacobian.shape[-1])
-    return int(min(MOST_CHUNK, max(1, 2 ** round(np.log2(CHUNK_VALUES / values)))))
+    kind = "cuda" if torch.device(device).type == "cuda" else "cpu"
+    return int(min(MOST_CHUNK[kind], max(1, 2 ** round(np.log2(CHUNK_VALUES[kind] / values)))))
 
 
 def measure_cell(
@@ -65,6 +70,7 @@ def measure_cell(
     dtype: str = "float32",
     device: str = "cpu",
     timing: int = 5,
+    compile: bool = False,
 ) -> Measured:
     """Draw ``draws`` gradient estimates in ``blocks`` independent blocks and keep their sums.
 
@@ -78,6 +84,7 @@ def measure_cell(
         dtype: of the draws, float32 or float64. Sums are float64 always.
         device: where to draw.
         timing: alternations with the reference kernel; 0 for none.
+        compile: compile the draws, where a compiler is and the estimator allows it.
 
     Raises:
         IncompatiblePair: the estimator cannot work on this objective.
@@ -101,11 +108,20 @@ def measure_cell(
         frozen = estimator
         if estimator.tune:
             frozen = estimator.tune(objective, params, root.child("tune"))
+        if compile:
+            from benchbed.measurement.compiled import compile_facts, compiled
+
+            frozen = compiled(frozen)
         exact_gradient = objective.pullback(frozen.exact_gradient(objective)[None])[0]
         centre = exact_gradient.to(params)
-        chunk = chunk_draws(objective, frozen)
-        known = tabulated_if_worth(objective, frozen, params, int(draws))
-        drawer = BlockDrawer(known, frozen, params, centre, chunk, root)
+        chunk = chunk_draws(objective, frozen, device)
+        known = objective  # compiled draws evaluate J: a look-up would part their loops
+        if not compile:
+            known = tabulated_if_worth(objective, frozen, params, int(draws))
+        there = known
+        if known.jacobian is not None and known.pull is None:  # moved once, not with every chunk
+            there = replace(known, jacobian=known.jacobian.to(params))
+        drawer = BlockDrawer(there, frozen, params, centre, chunk, root)
         found = drawer.draw(even_sizes(int(draws), blocks))
         probe = root.child("timing")
 
@@ -131,9 +147,9 @@ def measure_cell(
             "tabulated": known is not objective,
             "parameters": objective.params.numel(),
         }
-        return Measured(
-            stacked(found, exact_gradient), exact_moments(known, frozen), facts, times
-        )
+        if compile:
+            facts |= compile_facts(frozen)
+        return Measured(stacked(found, exact_gradient), exact_moments(known, frozen), facts, times)
 
 
 def check_device(device: str) -> None:

@@ -110,7 +110,7 @@ class BlockSums:
 
 
 def _in_range(shares: Shares) -> bool:
-    return bool(torch.isfinite(shares.distance).all() and torch.isfinite(shares.powers).all())
+    return bool(torch.isfinite(shares.distance).all() & torch.isfinite(shares.powers).all())
 
 
 def _power_of_two_near(gradients: Tensor, centre: Tensor) -> float:

@@ -38,13 +38,14 @@ def tabulated_if_worth(
         objective: any.
         estimator: tuned. Its evaluations between the corners read no table: those with a slope,
             if it needs a relaxed J.
-        params: the point, in the dtype and on the device of the draws.
+        params: the point, in the dtype and on the device of the draws. A GPU evaluates: it would
+            wait for every question whether z is at corners, and the costs here are a CPU's.
         draws: in the cell.
     """
     slopes = estimator.slopes > 0 and "relaxed" not in estimator.needs
     return (
         tabulated(objective, params, slopes=slopes)
-        if worth_tabulating(objective, estimator, draws)
+        if params.device.type == "cpu" and worth_tabulating(objective, estimator, draws)
         else objective
     )
 

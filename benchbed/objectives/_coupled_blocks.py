@@ -11,8 +11,19 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from benchbed.layout import linear
+from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
+
+
+def affine_and_pairs(slopes: Tensor, form: Tensor, inner: Tensor) -> Tensor:
+    """Return a u + u^T Q u as <u, a + Q u>, for draws-last ``inner`` [..., n, draws]."""
+    inside = (form.to(inner) @ inner).add_(slopes.to(inner)[:, None])
+    return (inside * inner).sum(-2)
+
+
+def exponential(exponent: Tensor, inner: Tensor) -> Tensor:
+    """Return exp(e u) for draws-last ``inner`` [..., n, draws]."""
+    return (exponent.to(inner) @ inner).exp()
 
 
 class CoupledCost(NamedTuple):
@@ -24,8 +35,9 @@ class CoupledCost(NamedTuple):
 
     def at(self, u: Tensor) -> Tensor:
         """Return the cost of ``u`` [..., n]."""
-        pairs = (linear(self.form, u) * u).sum(-1)
-        return linear(self.slopes, u) + pairs + linear(self.exponent, u).exp()
+        inner = draws_last(u)
+        polynomial = affine_and_pairs(self.slopes, self.form, inner)
+        return draws_first(polynomial + exponential(self.exponent, inner))
 
     def mean(self, masses: Tensor, values: Tensor) -> Tensor:
         """Return its expectation, in closed form.

@@ -14,7 +14,7 @@ from torch import Tensor
 from benchbed.contracts import Family
 from benchbed.enumeration import tuples
 from benchbed.errors import BadArgument, nearest
-from benchbed.layout import draws_first, draws_last
+from benchbed.layout import draws_first, draws_last, linear
 from benchbed.rng import Noise
 
 EXTENSIONS = ("native", "multilinear", "cubic")
@@ -84,7 +84,7 @@ def _cubic(function: Function, family: Family, params: Tensor) -> Function:
     slopes = noise.normal(*event, 1)[..., 0] * function(corners).std()
 
     def extended(z: Tensor) -> Tensor:
-        bump = z * (1 - z) * (z - 0.5) * slopes.to(z)
-        return function(z) + bump.sum(tuple(range(-family.event_axes, 0)))
+        bump = (z - z.square()) * (z - 0.5)
+        return function(z) + linear(slopes.flatten(), bump.flatten(-family.event_axes))
 
     return extended

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from benchbed.objectives import _semi_supervised
 from benchbed.objectives._descent import descend
-from benchbed.objectives._digits_data import digits
 from benchbed.objectives._digits_model import binary_digits
 from benchbed.objectives._jacobian import jacobian_of
 from benchbed.objectives._semi_supervised import Decoder, Problem, gauss_hermite, value_of
+from benchbed.objectives._shipped_data import digits
 from benchbed.objectives._trained import Weights, trained
 from benchbed.rng import Noise
 
@@ -33,7 +33,7 @@ RATE = 0.02
 @functools.cache
 def labels() -> Tensor:
     """Return the digit of every image, [1797] int64."""
-    return torch.from_numpy(digits()[1].astype(np.int64))
+    return torch.from_numpy(digits().target.astype(np.int64))
 
 
 def encode(weights: Tensor, images: Tensor, dimensions: int) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor
 from benchbed.arguments import at_least
 from benchbed.contracts import Objective
 from benchbed.families import BERNOULLI
-from benchbed.layout import linear
+from benchbed.layout import draws_first, draws_last
+from benchbed.objectives._coupled_blocks import affine_and_pairs
 from benchbed.objectives._extension import extend
 from benchbed.objectives._points import bernoulli_point, gradient_of
 from benchbed.rng import Noise
@@ -35,9 +36,9 @@ def coupled(
     form = (root + root.T) / (2 * math.sqrt(dimensions))
 
     def formula(z: Tensor) -> Tensor:
-        pairs = (linear(form, z) * z).sum(-1)
-        first, second, third = z[..., :3].unbind(-1)
-        return linear(slopes, z) + pairs + 1.5 * first * second * third
+        inner = draws_last(z)
+        first, second, third = inner[..., :3, :].unbind(-2)
+        return draws_first(affine_and_pairs(slopes, form, inner) + 1.5 * first * second * third)
 
     corners = extend(formula, BERNOULLI, params, extension)
 

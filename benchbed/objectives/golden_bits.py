@@ -10,7 +10,8 @@ from torch import Tensor
 
 from benchbed.contracts import Objective
 from benchbed.families import BERNOULLI
-from benchbed.layout import linear
+from benchbed.layout import draws_first, draws_last
+from benchbed.objectives._coupled_blocks import affine_and_pairs, exponential
 from benchbed.objectives._extension import extend
 
 LINEAR = torch.tensor([0.7, -0.4, 1.1], dtype=torch.float64)
@@ -23,8 +24,10 @@ LOGITS = torch.tensor([0.4, -1.3, 0.8], dtype=torch.float64)
 
 def formula(z: Tensor) -> Tensor:
     """Return J at z [..., 3]."""
-    pairs = (linear(QUADRATIC, z) * z).sum(-1)
-    return linear(LINEAR, z) + pairs + 1.5 * z.prod(-1) + linear(EXPONENT, z).exp()
+    inner = draws_last(z)
+    first, second, third = inner.unbind(-2)
+    polynomial = affine_and_pairs(LINEAR, QUADRATIC, inner) + 1.5 * first * second * third
+    return draws_first(polynomial + exponential(EXPONENT, inner))
 
 
 def golden_bits(extension: str = "native") -> Objective:

@@ -28,6 +28,7 @@ from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families import NORMAL
 from benchbed.layout import draws_first, draws_last, linear
+from benchbed.objectives import _shipped_data
 from benchbed.objectives._descent import descend
 from benchbed.objectives._logistic_margins import expected_logistic_loss
 from benchbed.objectives._points import gradient_of
@@ -129,9 +130,7 @@ def logistic_regression(
 @functools.cache
 def breast_cancer() -> Tensor:
     """Return y_i x_i, [569, 31]: features of mean 0 and variance 1, then 1, times +1 if benign."""
-    from sklearn.datasets import load_breast_cancer
-
-    data = load_breast_cancer()
+    data = _shipped_data.breast_cancer()
     x = torch.from_numpy(data.data)
     x = (x - x.mean(0)) / x.std(0, correction=0)
     sign = torch.from_numpy(2.0 * data.target - 1)

@@ -19,6 +19,7 @@ from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families import NORMAL
 from benchbed.families.normal import unpack
+from benchbed.layout import draws_first, draws_last
 from benchbed.objectives._points import gradient_of
 
 CITATION = "Mohamed et al. 2020"
@@ -104,7 +105,7 @@ def _toy(
 ) -> Objective:
     def cost(z: Tensor, params: Tensor) -> Tensor:
         del params
-        return each(z).sum(-1)
+        return draws_first(draws_last(each(z)).sum(-2))
 
     def value(params: Tensor) -> Tensor:
         return expected(*unpack(params)).sum()

@@ -13,7 +13,7 @@ from benchbed.arguments import at_least
 from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families import CATEGORICAL
-from benchbed.layout import linear
+from benchbed.layout import draws_first, draws_last, linear
 from benchbed.objectives._extension import extend
 from benchbed.objectives._points import categorical_point, gradient_of
 
@@ -49,7 +49,7 @@ def polynomial(
         return (v - target).square() if exponent == 2 else (v - target).abs() ** exponent
 
     def formula(z: Tensor) -> Tensor:
-        return power(linear(places, z)).mean(-1)
+        return draws_first(draws_last(power(linear(places, z))).mean(-2))
 
     corners = extend(formula, CATEGORICAL, params, extension)
 

@@ -16,6 +16,7 @@ from benchbed.arguments import at_least
 from benchbed.contracts import Objective
 from benchbed.errors import BadArgument
 from benchbed.families import BERNOULLI
+from benchbed.layout import draws_first, draws_last
 from benchbed.objectives._extension import extend
 from benchbed.objectives._points import bernoulli_point
 
@@ -41,7 +42,11 @@ def quadratic(
         raise BadArgument(f"quadratic needs reduce: mean or sum, got '{reduce}'")
     scale = 1 / dimensions if reduce == "mean" else 1.0
     params = bernoulli_point(dimensions, logits)
-    corners = extend(lambda z: scale * (z - target).square().sum(-1), BERNOULLI, params, extension)
+
+    def formula(z: Tensor) -> Tensor:
+        return draws_first(draws_last((z - target).square()).sum(-2) * scale)
+
+    corners = extend(formula, BERNOULLI, params, extension)
 
     def cost(z: Tensor, params: Tensor) -> Tensor:
         del params

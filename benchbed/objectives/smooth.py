@@ -10,7 +10,8 @@ from torch import Tensor
 from benchbed.arguments import at_least
 from benchbed.contracts import Objective
 from benchbed.families import CATEGORICAL
-from benchbed.layout import linear
+from benchbed.layout import draws_first, draws_last
+from benchbed.objectives._coupled_blocks import affine_and_pairs, exponential
 from benchbed.objectives._extension import extend
 from benchbed.objectives._points import categorical_point, gradient_of
 from benchbed.rng import Noise
@@ -43,9 +44,8 @@ def smooth(
     exponent = noise.normal(size) / (2 * math.sqrt(dimensions))
 
     def formula(z: Tensor) -> Tensor:
-        flat = z.flatten(-2)
-        pairs = (linear(form, flat) * flat).sum(-1)
-        return linear(slopes, flat) + pairs + linear(exponent, flat).exp()
+        inner = draws_last(z).flatten(-3, -2)
+        return draws_first(affine_and_pairs(slopes, form, inner) + exponential(exponent, inner))
 
     corners = extend(formula, CATEGORICAL, params, extension)
 

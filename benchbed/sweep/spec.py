@@ -62,7 +62,8 @@ class Spec(BaseModel):
     objectives: Entries
     estimators: Entries
     samples: Annotated[
-        list[Annotated[int, Field(ge=1)]] | None, BeforeValidator(_listed), Field(min_length=1)
+        Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] | None,
+        BeforeValidator(_listed),
     ] = None
     seeds: Annotated[
         list[Annotated[int, Field(ge=0)]], BeforeValidator(_seeds), Field(min_length=1)

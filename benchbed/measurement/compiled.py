@@ -1,0 +1,189 @@
+"""An estimator's draws compiled by torch: its noise, J, J's derivative and itself in a few loops.
+
+The same random numbers give the same gradients but for rounding, which is checked on the first
+chunk of every size. Where nothing can be compiled, or this estimator cannot, draws go on as they
+were and ``compile_facts`` says why.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from benchbed.contracts import Draw, Estimator, Objective
+from benchbed.errors import one_line
+from benchbed.layout import draws_first, draws_last
+from benchbed.measurement.draw_graph import compiling, graph_of
+from benchbed.measurement.inductor import compile_graph, obstacle
+from benchbed.measurement.noise_requests import (
+    NotFollowed,
+    Requests,
+    followed,
+    requests_of,
+    sharing,
+)
+from benchbed.rng import Noise
+
+SHIFT = 10_000_019  # between two starts of a count
+LONGEST = 200  # characters of a reason
+# Rounding can turn an arg-max or a threshold over, in a draw of many.
+MOST_TURNED = 1e-3
+AGREE = 1e-3  # of a draw's largest coordinate
+
+
+def compiled(estimator: Estimator) -> Estimator:
+    """Return the estimator with its draws compiled when they are first asked for.
+
+    One that finds a single number for all draws is returned as it is. A tuned estimator has to be
+    tuned before.
+    """
+    if estimator.constant:
+        return estimator
+    return replace(estimator, draw=CompiledDraw(estimator.draw))
+
+
+def compile_facts(estimator: Estimator) -> dict[str, object]:
+    """Return what became of it: ``compiled``, and ``not_compiled`` with the reason if it is False.
+
+    Empty for an estimator that was not asked to be compiled.
+    """
+    draw = estimator.draw
+    if not isinstance(draw, CompiledDraw):
+        return {"compiled": False, "not_compiled": "it is one number"} if estimator.constant else {}
+    if draw.why_not or not draw.compiled:
+        return {"compiled": False, "not_compiled": draw.why_not or "nothing was drawn"}
+    return {"compiled": True}
+
+
+@dataclass
+class _Compiled:
+    """A draw of one objective, size and dtype; its inputs are found anew for other params."""
+
+    objective: Objective  # held: it is known by its identity
+    requests: Requests
+    point: Callable[[Tensor], list[Tensor]]
+    main: Callable[..., Tensor]
+    params: Tensor
+    small: list[Tensor]
+
+    def gradients(self, params: Tensor, uniforms: list[Tensor]) -> Tensor:
+        if params is not self.params:
+            self.params, self.small = params, self.point(params)
+        return draws_first(self.main(*map(draws_last, uniforms), *self.small))
+
+
+class CompiledDraw:
+    """A ``Draw`` that compiles another at its first call, and goes on plainly if it cannot.
+
+    Attributes:
+        why_not: the first reason why draws were not compiled; empty if they were.
+        compiled: the compiled draws, by objective, size and noise; None while one cannot be.
+    """
+
+    def __init__(self, plain: Draw) -> None:
+        self.plain = plain
+        self.why_not = ""
+        self.compiled: dict[tuple[object, ...], _Compiled] = {}
+
+    def __call__(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
+        """Draw [draws, *params.shape], compiled if that can be."""
+        if self.why_not:
+            return self.plain(objective, params, draws, noise)
+        key = (id(objective), draws, params.shape, params.dtype, sharing(noise))
+        if key in self.compiled:
+            made = self.compiled[key]
+            return made.gradients(params, made.requests.drawn_from(noise))
+        try:
+            made = self._made(objective, params, draws, noise)
+        except Exception as error:  # the compiler's are of many kinds
+            found = self.plain(objective, params, draws, noise)  # which may say more
+            self.why_not = _reason(error)
+            return found
+        self.compiled[key] = made
+        uniforms = made.requests.drawn_from(noise)
+        given = iter([uniform.clone(memory_format=torch.preserve_format) for uniform in uniforms])
+        found = made.gradients(params, uniforms)
+        expected = _replayed(self.plain, objective, params, draws, noise, lambda *_: next(given))
+        if not _agree(found, expected):
+            self.why_not = "the compiled draws were others than the plain ones"
+            return expected
+        return found
+
+    def _made(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> _Compiled:
+        """Compile the draw of this objective and size; nothing is drawn from ``noise``."""
+        if why := obstacle(params.device):
+            raise NotFollowed(why)
+        requests = self._requests(objective, params, draws, noise)
+        uniforms = [
+            torch.full((*shape[1:], shape[0]), 0.5, dtype=noise.dtype) for shape in requests.shapes
+        ]
+
+        def function(*inputs: Tensor) -> Tensor:
+            given = (draws_first(uniform.clone()) for uniform in inputs[:-1])
+            found = _replayed(
+                self.plain, objective, inputs[-1], draws, noise, lambda *_: next(given)
+            )
+            return draws_last(found)
+
+        graph = graph_of(function, uniforms, params, draws)
+        small = graph.point(params)
+        main = compile_graph(graph.main, [*uniforms, *small])
+        return _Compiled(objective, requests, graph.point, main, params, small)
+
+    def _requests(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> Requests:
+        """Find the numbers the draw asks for, with tensors that have shapes and no numbers."""
+        from torch._subclasses import FakeTensorMode
+
+        def shaped(*shape: int) -> Tensor:
+            return draws_first(torch.empty(*shape[1:], shape[0], dtype=noise.dtype))
+
+        def draw(stream: Noise) -> object:
+            return self.plain(objective, params, draws, stream)
+
+        with compiling(), FakeTensorMode(allow_non_fake_inputs=True):
+            one, other = (followed(draw, noise, shaped, start) for start in (0, SHIFT))
+        return requests_of(one, other, SHIFT)
+
+
+def _replayed(
+    plain: Draw,
+    objective: Objective,
+    params: Tensor,
+    draws: int,
+    noise: Noise,
+    answer: Callable[..., Tensor],
+) -> Tensor:
+    """Draw plainly, with noise that answers with given numbers."""
+    found: list[Tensor] = []
+
+    def draw(stream: Noise) -> None:
+        found.append(plain(objective, params, draws, stream))
+
+    followed(draw, noise, answer, 0)
+    return found[0]
+
+
+def _agree(one: Tensor, other: Tensor) -> bool:
+    """Say whether two draws from the same numbers differ by rounding alone."""
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    one, other = (draws_last(x).flatten(0, -2).double() for x in (one, other))
+    known = other.nan_to_num()
+    size = known.abs().amax(0)
+    allowed = AGREE * (size + known.square().mean().sqrt())
+    off = ((one.nan_to_num() - known).abs() > allowed) | (one.isnan() != other.isnan())
+    turned = int(off.any(0).sum())
+    return turned <= max(1, math.ceil(MOST_TURNED * size.numel()))
+
+
+def _reason(error: Exception) -> str:
+    """Return the first line that says what went wrong, the kind of error in front of it."""
+    if isinstance(error, NotFollowed):
+        return str(error)
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    says = next((line for line in lines if "error:" in line), one_line(error))
+    return f"{type(error).__name__}: {says}"[:LONGEST]

@@ -1,0 +1,86 @@
+"""Inductor, the compiler behind torch.compile: what it needs, its cache on disk, one graph.
+
+It is given graphs, not Python: torch.compile's reader of Python takes some five seconds for an
+estimator, and checks at every call whether what it read still holds, for 20 microseconds; that is
+half of what a chunk of draws takes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.fx import GraphModule
+
+from benchbed.objectives._trained import cache_folder
+
+OPTIONS: dict[str, Any] = {
+    "size_asserts": False,
+    "alignment_asserts": False,
+    # It takes softmax(x / t) for attention, and guards it against what cannot happen here.
+    "pattern_matcher": False,
+    # A process a core would be started for one file of C++, and by every worker.
+    "compile_threads": 1,
+}
+
+
+def obstacle(device: torch.device) -> str:
+    """Return why nothing can be compiled here, in a few words; empty if it can."""
+    if device.type != "cpu":
+        return f"it is made for the cpu, not for {device.type}"
+    if _cxx() is None:
+        return "no C++ compiler found (g++ or clang++)"
+    return ""
+
+
+def compile_graph(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Tensor]:
+    """Return ``graph`` compiled for inputs of these shapes and strides, which are fixed.
+
+    What was compiled once is found on disk again, in ``TORCHINDUCTOR_CACHE_DIR`` or in benchbed's
+    own cache folder, by other processes, too.
+
+    Raises:
+        Exception: of many kinds, where Inductor or the C++ compiler refuses.
+    """
+    from torch._inductor import compile as inductor
+    from torch._inductor import config
+    from torch._subclasses import FakeTensorMode
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+    _use_cache_folder()
+    known = {
+        name: value for name, value in OPTIONS.items() if hasattr(config, name.partition(".")[0])
+    }
+    # Inductor does not look into its cache where there is nobody to ask about shapes; all are fixed.
+    shapes = FakeTensorMode(shape_env=ShapeEnv())
+    shaped = [shapes.from_tensor(x, static_shapes=True) for x in inputs]
+    context = torch._guards.TracingContext(shapes)
+    with torch._guards.tracing(context), config.patch({"cpp.cxx": (_cxx(),)}):
+        found: Callable[..., Tensor] = inductor(graph, shaped, options=known)
+        found(*inputs)  # what is put off until the first call is done now
+    return found
+
+
+def _cxx() -> str | None:
+    """Return the C++ compiler that Inductor is set to use, or another that it could."""
+    from torch._inductor import config
+
+    given = config.cpp.cxx
+    named = [name for name in (given if isinstance(given, tuple) else (given,)) if name]
+    others = [] if os.environ.get("CXX") else ["g++", "clang++"]
+    return next((name for name in [*named, *others] if shutil.which(name)), None)
+
+
+def _use_cache_folder() -> None:
+    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+        return
+    folder = cache_folder() / "compiled"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return  # a folder of torch's own takes its place
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
