@@ -44,7 +44,8 @@ class CellCost:
     Attributes:
         job, estimator: as in JOBS and ESTIMATORS.
         fixed: seconds, exact gradient, exact moments and tuning included.
-        each: seconds a draw, its moments included; NaN for what is tuned.
+        each: seconds a draw, its moments included. NaN for what is tuned, as ``fixed`` is for what
+            is too slow to tell.
         coordinates: numbers in one gradient, of weights where there is a network.
         random_numbers: in one estimate.
     """
@@ -71,7 +72,8 @@ class JobCost:
 def job_costs() -> list[JobCost]:
     """Measure every job in a fresh process."""
     found = []
-    for job in JOBS:
+    for job, entry in JOBS.items():
+        build_objective(**entry)  # a model is trained here and now, and kept on disk
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             found.append(pool.submit(job_cost, job).result())
     return found
@@ -79,7 +81,8 @@ def job_costs() -> list[JobCost]:
 
 def job_cost(job: str) -> JobCost:
     """Measure one job; the peak of memory is this process's."""
-    objective, start = build_objective(**JOBS[job]), peak_memory()
+    start = peak_memory()
+    objective = build_objective(**JOBS[job])
     estimators = []
     for entry in ESTIMATORS:
         estimator = build_estimator(**entry)
@@ -96,7 +99,11 @@ def job_cost(job: str) -> JobCost:
 
 
 def _line(objective: Objective, estimator: Estimator) -> tuple[float, float]:
-    """Return seconds a cell and seconds a draw; of what is tuned, the former alone."""
+    """Return seconds a cell and seconds a draw.
+
+    NaN for the latter of what is tuned, and for the former where a few draws take so long that it
+    cannot be told.
+    """
 
     def seconds(draws: int) -> float:
         begun = time.process_time()
@@ -111,7 +118,8 @@ def _line(objective: Objective, estimator: Estimator) -> tuple[float, float]:
     rough = max(seconds(50 * FEW) - few, 1e-6) / 49 / FEW if few < SLOW else few / FEW
     many = FEW + max(FEW, math.ceil(SECONDS / rough / BLOCKS) * BLOCKS)
     each = (min(seconds(many) for _ in range(rounds)) - few) / (many - FEW)
-    return max(few - each * FEW, 0.0), each
+    fixed = few - each * FEW
+    return fixed if fixed > 0.1 * few else math.nan, each
 
 
 def _disk(job: str) -> float:

@@ -13,7 +13,9 @@ from cell_costs import JOBS, CellCost, JobCost
 
 from benchbed.analysis.growth import DRAWS, LINE
 from benchbed.analysis.intervals import Interval
+from benchbed.catalogue import build_estimator, build_objective
 from benchbed.cli._processes import Run, by_processes, efficiency
+from benchbed.measurement.cell import chunk_draws
 from benchbed.measurement.growth import DRAWN, MEASURED
 from benchbed.measurement.timing import BLOCK_SECONDS
 from benchbed.report.numbers import number, share, with_interval
@@ -133,8 +135,9 @@ def in_draws(frame: pd.DataFrame) -> list[str]:
 def each_draw(jobs: Sequence[JobCost]) -> list[str]:
     """Return seconds a cell and seconds a draw of every job, an estimator a row."""
     cells = {
-        (job.job, cost.estimator): f"{milliseconds(cost.fixed)} ms"
-        + ("" if math.isnan(cost.each) else f" + {nanoseconds(cost.each)} ns")
+        (job.job, cost.estimator): " + ".join(
+            seconds(x) for x in (cost.fixed, cost.each) if not math.isnan(x)
+        )
         for job in jobs
         for cost in job.estimators
     }
@@ -150,7 +153,7 @@ def room(jobs: Sequence[JobCost]) -> list[str]:
          f"{job.peak:,.0f}", f"{job.disk:,.0f}", f"{job.disk * 1e5 * 1024 / 1e9:.3g}"]
         for job in jobs
     ]  # fmt: skip
-    headings = ["problem", "coordinates", "MiB with nothing measured", "peak MiB"]
+    headings = ["problem", "coordinates", "MiB with torch loaded", "peak MiB"]
     return table([*headings, "KiB on disk a cell", "GB for 100,000 cells"], rows)
 
 
@@ -237,15 +240,17 @@ def start_seconds() -> float:
 
 def on_a_gpu(jobs: Sequence[JobCost]) -> list[str]:
     """Return the bound that memory sets: noise and gradient, written once in float32."""
+    estimator = build_estimator("gumbel_softmax")
     rows = []
     for job in jobs:
-        cost = next(c for c in job.estimators if c.estimator == "gumbel_softmax")
+        cost = next(c for c in job.estimators if c.estimator == estimator.name)
         held = 4 * (cost.coordinates + cost.random_numbers)
+        chunk = chunk_draws(build_objective(**JOBS[job.job]), estimator, "cuda")
         rows.append(
-            [job.job, f"{held:,.0f}", nanoseconds(held / BANDWIDTH), nanoseconds(cost.each)]
+            [job.job, f"{held:,.0f}", seconds(held / BANDWIDTH), f"{chunk:,}", seconds(cost.each)]
         )
-    headings = ["problem", "bytes a draw", "ns a draw at 1 TB/s, a bound", "ns a draw, one core"]
-    return table(headings, rows)
+    headings = ["problem", "bytes a draw", "a draw at 1 TB/s, a bound", "draws in a chunk"]
+    return table([*headings, "a draw on one core, measured"], rows)
 
 
 def interval(row: Any, name: str, factor: float = 1.0) -> str:
@@ -260,20 +265,16 @@ def said(found: Interval) -> str:
 
 def seconds(value: float) -> str:
     """Return a time in the unit a person would use."""
-    for limit, unit, size in ((1, "ms", 1e-3), (120, "s", 1), (7200, "min", 60)):
+    units = ((1e-5, "ns", 1e-9), (1e-3, "µs", 1e-6), (1, "ms", 1e-3), (120, "s", 1))
+    for limit, unit, size in (*units, (7200, "min", 60)):
         if value < limit:
-            return f"{value / size:.3g} {unit}"
+            return f"{number(value / size)} {unit}"
     return f"{value / 3600:,.3g} h"
 
 
 def nanoseconds(value: float) -> str:
-    """Return nanoseconds to three digits, a dash for NaN."""
-    return number(1e9 * value) if value < 1e-3 or math.isnan(value) else f"{1e9 * value:,.0f}"
-
-
-def milliseconds(value: float) -> str:
-    """Return milliseconds to two digits."""
-    return number(1e3 * value, 2)
+    """Return nanoseconds to three digits."""
+    return number(1e9 * value) if value < 1e-4 else f"{1e9 * value:,.0f}"
 
 
 def proof(machine: str, frame: pd.DataFrame, runs: Sequence[Run]) -> list[str]:

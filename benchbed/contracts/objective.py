@@ -72,7 +72,7 @@ class Objective:
         given = self.params if params is None else params
         point = given.to(self.params)
         found = self.value(point) if self.value else self._enumerated(point)[0]
-        return found.to(given.device)
+        return found if given.device == point.device else found.to(given.device)
 
     def exact_gradient(self, params: Tensor | None = None) -> Tensor:
         """Return dE[J]/dparams, float64, shaped like ``params`` and where they are.
@@ -82,7 +82,7 @@ class Objective:
         given = self.params if params is None else params
         point = given.to(self.params)
         found = self.gradient(point) if self.gradient else self._enumerated(point)[1]
-        return found.to(given.device)
+        return found if given.device == point.device else found.to(given.device)
 
     def _enumerated(self, params: Tensor) -> tuple[Tensor, Tensor]:
         from benchbed.enumeration import marginalize

@@ -22,6 +22,7 @@ from torch import Tensor
 from benchbed.contracts import Estimator, Finite, Objective, add_direct
 from benchbed.estimators._antithetic_bits import even_samples
 from benchbed.estimators._stick_breaking import (
+    FEW_CLASSES,
     one_class,
     stick_logits,
     stick_state_count,
@@ -56,7 +57,7 @@ def disarm_stick_breaking(samples: int = 2) -> Estimator:
         bits = (classes[0] - classes[1])[..., :-1, :].mul_(weight)
         bits.addcmul_(reached[0] - reached[1], -stop).mul_(gap)
         bits = draws_last(mean_over_samples(draws_first(bits)))  # [*items, d, C - 1, draws]
-        return add_direct(draws_first(_chain(params) @ bits), found)
+        return add_direct(draws_first(_pulled_back(params, bits)), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         *inner, classes = params.shape
@@ -76,6 +77,20 @@ def disarm_stick_breaking(samples: int = 2) -> Estimator:
         citation="Dong et al. 2021",
         finite=Finite(lambda _objective, params: stick_state_count(params), outcomes, pairs),
     )
+
+
+def _pulled_back(params: Tensor, bits: Tensor) -> Tensor:
+    """Return the gradient in the logits of classes of one in those of bits, [.., C - 1, draws]."""
+    if params.shape[-1] <= FEW_CLASSES:
+        return _chain(params) @ bits
+    # sum_{c < j} exp(phi_j - tail_c) bits_c as a running sum, not C^2 products; in float64 its
+    # factors stand logits that are 700 apart.
+    tail = tails(params).double()
+    least = tail.amin(-1, keepdim=True)
+    running = (bits * (least - tail).exp()[..., None]).cumsum(-2)
+    later = running.mul_((params[..., 1:] - least).exp()[..., None]).to(bits)
+    edge = torch.zeros_like(bits[..., :1, :])
+    return torch.cat((bits, edge), -2).sub_(torch.cat((edge, later), -2))
 
 
 def _chain(params: Tensor) -> Tensor:

@@ -24,12 +24,12 @@ from typing import Literal
 from torch import Tensor
 
 from benchbed.arguments import at_least, finite_number
-from benchbed.contracts import Estimator, Evaluation, Family, Objective, add_direct
+from benchbed.contracts import Estimator, Evaluation, Objective, add_direct
 from benchbed.enumeration import finite_in_z
 from benchbed.errors import BadArgument
 from benchbed.estimators._rare_values import pilot_samples
 from benchbed.estimators._second_moment import least_variance, untuned_draw
-from benchbed.estimators._weighted_scores import centred_costs, score_differences, weighted_sum_
+from benchbed.estimators._weighted_scores import leave_one_out_score
 from benchbed.layout import draws_first, draws_last, sum_over_samples
 from benchbed.rng import Noise
 
@@ -57,8 +57,8 @@ def double_control_variates(
         family = objective.family
         seen = pilot_samples(family, params, pilot, samples, noise)
         found, inside, outside = _terms(objective, params, seen.z)
-        plain = add_direct(_leave_one_out(family, params, seen.z, found.cost), found)
-        control = _leave_one_out(family, params, seen.z, inside) - outside
+        plain = add_direct(leave_one_out_score(family, params, seen.z, found.cost), found)
+        control = leave_one_out_score(family, params, seen.z, inside) - outside
         weight = family.lift(seen.weight).expand_as(plain)
         return _fixed(samples, least_variance(plain, control, weight), pilot)
 
@@ -76,23 +76,15 @@ def _terms(objective: Objective, params: Tensor, z: Tensor) -> tuple[Evaluation,
     assert found.slope is not None
     total, mean = sum_over_samples(found.slope), family.mean(params)
     along = draws_last((total[:, None] - found.slope).mul_(z - mean))  # the others' slopes
-    inside = along.sum(tuple(range(-1 - family.event_axes, -1))) / (samples - 1)
+    inside = along.flatten(-1 - family.event_axes, -2).sum(-2) / (samples - 1)
     return found, draws_first(inside), family.mean_vjp(mean, total / samples)
-
-
-def _leave_one_out(family: Family, params: Tensor, z: Tensor, cost: Tensor) -> Tensor:
-    """Return 1/K sum_k [cost_k - mean_{j != k} cost_j] S_k, [draws, *params]."""
-    weight = centred_costs(cost) / (z.shape[1] - 1)
-    # They sum to 0, so the last sample's score may be taken from every other one.
-    apart = score_differences(family, params, z)
-    return weighted_sum_(apart, family.lift(weight[:, :-1]))
 
 
 def _fixed(samples: int, alpha: float | Literal["tune"], pilot: int | None) -> Estimator:
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         assert not isinstance(alpha, str)
         found, inside, outside = _terms(objective, params, z)
-        rows = _leave_one_out(objective.family, params, z, found.cost + alpha * inside)
+        rows = leave_one_out_score(objective.family, params, z, found.cost + alpha * inside)
         return add_direct(rows.sub_(outside, alpha=alpha), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:

@@ -11,11 +11,7 @@ from torch import Tensor
 from benchbed.arguments import at_least
 from benchbed.contracts import Estimator, Objective, add_direct
 from benchbed.enumeration import finite_in_z
-from benchbed.estimators._weighted_scores import (
-    centred_costs,
-    score_differences,
-    weighted_sum_,
-)
+from benchbed.estimators._weighted_scores import leave_one_out_score
 from benchbed.rng import Noise
 
 
@@ -25,12 +21,7 @@ def leave_one_out(samples: int = 2) -> Estimator:
 
     def estimate(objective: Objective, params: Tensor, z: Tensor) -> Tensor:
         found = objective.evaluate(z, params)  # cost [draws, samples, *items]
-        # J_k - mean of the others = K / (K - 1) * (J_k - mean of all)
-        weight = centred_costs(found.cost) / (samples - 1)
-        # They sum to 0, so the last sample's score may be taken from every other one.
-        apart = score_differences(objective.family, params, z)
-        rows = weighted_sum_(apart, objective.family.lift(weight[:, :-1]))
-        return add_direct(rows, found)
+        return add_direct(leave_one_out_score(objective.family, params, z, found.cost), found)
 
     def draw(objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         return estimate(objective, params, objective.family.sample(params, draws, samples, noise))

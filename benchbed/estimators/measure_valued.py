@@ -112,7 +112,7 @@ def _poisson(
 
 def _one_at_a_time(z: Tensor, end: Tensor) -> Tensor:
     """Return z with variable i taken from ``end``, for every i, along the axis of samples."""
-    d, items = z.shape[-1], z.ndim - 3
-    mine = torch.eye(d, dtype=torch.bool, device=z.device).view(d, *(1,) * items, d, 1)
-    ends, rest = (draws_last(x).unsqueeze(1) for x in (end, z))  # [samples, 1, *items, d, n]
-    return draws_first(torch.where(mine, ends, rest).flatten(0, 1))
+    base = draws_last(z).unsqueeze(1)  # [samples, 1, *items, d, n]
+    moved = base.repeat(1, z.shape[-1], *(1,) * (base.ndim - 2))
+    moved.diagonal(0, 1, -2).copy_(draws_last(end).movedim(-2, -1))
+    return draws_first(moved.flatten(0, 1))

@@ -45,7 +45,7 @@ from benchbed.estimators._second_moment import (
     spread_or_one,
     untuned_draw,
 )
-from benchbed.estimators._weighted_scores import centred_costs, score_differences, weighted_sum_
+from benchbed.estimators._weighted_scores import centred_costs, leave_one_out_score
 from benchbed.layout import draws_first, draws_last
 from benchbed.rng import Noise
 
@@ -115,9 +115,7 @@ def _parts(
     family, samples = objective.family, z.shape[1]
     assert found.slope is not None
     score = family.score(params, z)  # [draws, samples, *items, d]
-    apart = score_differences(family, params, z)  # as in leave_one_out
-    centred = centred_costs(found.cost) / (samples - 1)
-    plain = weighted_sum_(apart, family.lift(centred[:, :-1]))
+    plain = leave_one_out_score(family, params, z, found.cost)
 
     centre, spread, linear = (unit.to(params)[..., None] for unit in units)
     bits, signed = draws_last(z), draws_last(score)  # [samples, *items, d, n]

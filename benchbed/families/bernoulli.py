@@ -34,8 +34,11 @@ def log_prob(params: Tensor, z: Tensor) -> Tensor:
         one, zero = (F.logsigmoid(x).unsqueeze(-2) for x in (params, -params))
         inner = draws_last(z)
         return draws_first((one @ inner + zero @ (1 - inner)).squeeze(-2))
-    each = z * F.logsigmoid(params) + (1 - z) * F.logsigmoid(-params)
-    return draws_first(draws_last(each).sum(-2)) if each.ndim > 1 else each.sum()
+    if params.ndim == z.ndim > 1:  # params of every draw; logsigmoid copies what is turned round
+        x = draws_last(params)
+        each = torch.lerp(F.logsigmoid(-x), F.logsigmoid(x), draws_last(z))
+        return draws_first(each.sum(-2))
+    return (z * F.logsigmoid(params) + (1 - z) * F.logsigmoid(-params)).sum(-1)
 
 
 def score(params: Tensor, z: Tensor) -> Tensor:

@@ -18,11 +18,13 @@ from benchbed.contracts import Draw, Estimator, Objective
 from benchbed.errors import one_line
 from benchbed.layout import draws_first, draws_last
 from benchbed.measurement.draw_graph import compiling, graph_of
-from benchbed.measurement.inductor import compile_graph, obstacle
+from benchbed.measurement.float32_functions import of_words
+from benchbed.measurement.inductor import compile_graph, obstacle, use_cache_folder
 from benchbed.measurement.noise_requests import (
     NotFollowed,
     Requests,
     followed,
+    gives_words,
     requests_of,
     sharing,
 )
@@ -70,10 +72,10 @@ class _Compiled:
     params: Tensor
     small: list[Tensor]
 
-    def gradients(self, params: Tensor, uniforms: list[Tensor]) -> Tensor:
+    def gradients(self, params: Tensor, numbers: list[Tensor]) -> Tensor:
         if params is not self.params:
             self.params, self.small = params, self.point(params)
-        return draws_first(self.main(*map(draws_last, uniforms), *self.small))
+        return draws_first(self.main(*map(draws_last, numbers), *self.small))
 
 
 class CompiledDraw:
@@ -104,9 +106,9 @@ class CompiledDraw:
             self.why_not = _reason(error)
             return found
         self.compiled[key] = made
-        uniforms = made.requests.drawn_from(noise)
-        given = iter([uniform.clone(memory_format=torch.preserve_format) for uniform in uniforms])
-        found = made.gradients(params, uniforms)
+        numbers = made.requests.drawn_from(noise)
+        found = made.gradients(params, numbers)
+        given = (x.clone() if x.is_floating_point() else of_words(x) for x in numbers)
         expected = _replayed(self.plain, objective, params, draws, noise, lambda *_: next(given))
         if not _agree(found, expected):
             self.why_not = "the compiled draws were others than the plain ones"
@@ -115,12 +117,12 @@ class CompiledDraw:
 
     def _made(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> _Compiled:
         """Compile the draw of this objective and size; nothing is drawn from ``noise``."""
+        use_cache_folder()
         if why := obstacle(params.device):
             raise NotFollowed(why)
         requests = self._requests(objective, params, draws, noise)
-        uniforms = [
-            torch.full((*shape[1:], shape[0]), 0.5, dtype=noise.dtype) for shape in requests.shapes
-        ]
+        dtype = torch.int32 if gives_words(noise) else noise.dtype
+        numbers = [torch.ones(*shape[1:], shape[0], dtype=dtype) for shape in requests.shapes]
 
         def function(*inputs: Tensor) -> Tensor:
             given = (draws_first(uniform.clone()) for uniform in inputs[:-1])
@@ -129,9 +131,9 @@ class CompiledDraw:
             )
             return draws_last(found)
 
-        graph = graph_of(function, uniforms, params, draws)
+        graph = graph_of(function, numbers, params, draws)
         small = graph.point(params)
-        main = compile_graph(graph.main, [*uniforms, *small])
+        main = compile_graph(graph.main, [*numbers, *small])
         return _Compiled(objective, requests, graph.point, main, params, small)
 
     def _requests(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> Requests:
@@ -184,6 +186,6 @@ def _reason(error: Exception) -> str:
     """Return the first line that says what went wrong, the kind of error in front of it."""
     if isinstance(error, NotFollowed):
         return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    says = next((line for line in lines if "error:" in line), one_line(error))
-    return f"{type(error).__name__}: {says}"[:LONGEST]
+    lines = [line.strip() for line in str(error).splitlines()]
+    says = next((line for line in lines if "error:" in line), "")
+    return (f"{type(error).__name__}: {says}" if says else one_line(error))[:LONGEST]

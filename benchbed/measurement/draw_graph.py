@@ -17,8 +17,8 @@ from torch import Tensor, fx
 from torch.fx import GraphModule, Node
 
 from benchbed.errors import BenchbedError
-from benchbed.measurement.draws_last_graph import DrawsLast, only_elementwise
-from benchbed.measurement.float32_functions import DECOMPOSITIONS
+from benchbed.measurement.draws_last_graph import DrawsLast, in_memory, only_elementwise, users
+from benchbed.measurement.float32_functions import DECOMPOSITIONS, of_words
 
 MOST_NODES = 1500  # what takes the compiler about a minute
 
@@ -33,7 +33,7 @@ class DrawGraph:
 
     Attributes:
         point: (params) -> what depends on no random number, as inputs of ``main``.
-        main: (uniforms [..., draws], ..., those inputs) -> gradients [..., draws].
+        main: (random numbers [..., draws], ..., those inputs) -> gradients [..., draws].
     """
 
     point: Callable[[Tensor], list[Tensor]]
@@ -41,13 +41,13 @@ class DrawGraph:
 
 
 def graph_of(
-    function: Callable[..., Tensor], uniforms: Sequence[Tensor], params: Tensor, draws: int
+    function: Callable[..., Tensor], noise: Sequence[Tensor], params: Tensor, draws: int
 ) -> DrawGraph:
     """Follow ``function(*uniforms, params)``, all of them laid out draws last.
 
     Args:
         function: returns gradients [..., draws].
-        uniforms: contiguous, [..., draws].
+        noise: what uniforms are made of, contiguous [..., draws]: themselves, or int32 words.
         params: the point.
         draws: size of the last axis.
 
@@ -57,6 +57,7 @@ def graph_of(
     """
     from torch._inductor.decomposition import select_decomp_table
 
+    uniforms = [x if x.is_floating_point() else x.to(torch.float32) for x in noise]
     raw = traced(function, *uniforms, params)
     constants = _lifted(raw)
     if len(raw.graph.nodes) > MOST_NODES:
@@ -65,8 +66,14 @@ def graph_of(
     before, after = _parted(whole, len(uniforms), draws)
     small = list(before(params, *constants))
     plain = traced(after, *uniforms, *small, decomposition_table=select_decomp_table())
-    turned = DrawsLast(plain, draws)
-    main = traced(turned.run, *uniforms, *small, decomposition_table=DECOMPOSITIONS)
+    turned = DrawsLast(plain, len(uniforms), draws)
+    often = [len(users(node)) > 1 for node in plain.graph.nodes if node.op == "placeholder"]
+
+    def from_noise(*inputs: Tensor) -> Any:
+        found = [_uniform(x, again) for x, again in zip(inputs[: len(noise)], often, strict=False)]
+        return turned.run(*found, *inputs[len(noise) :])
+
+    main = traced(from_noise, *noise, *small, decomposition_table=DECOMPOSITIONS)
     main.graph.eliminate_dead_code()
     main.recompile()
     apart = only_elementwise(main)[len(uniforms) :]
@@ -76,6 +83,13 @@ def graph_of(
         return [_spread(x) if one else x for x, one in zip(found, apart, strict=True)]
 
     return DrawGraph(point, main)
+
+
+def _uniform(noise: Tensor, again: bool) -> Tensor:
+    """Make uniforms of words, once only if they are used again and again."""
+    if noise.is_floating_point():
+        return noise
+    return in_memory(of_words(noise)) if again else of_words(noise)
 
 
 def traced(function: Callable[..., Any], *inputs: Tensor, **options: Any) -> GraphModule:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, fx
 from torch.fx import GraphModule, Node
 
+from benchbed.measurement.float32_functions import log_of_uniform
+
 aten = torch.ops.aten
 DIVISIONS = {aten.div.Tensor, aten.div.Scalar}
 REDUCTIONS = {
@@ -44,12 +46,20 @@ class DrawsLast(fx.Interpreter):
 
     Args:
         graph: traced, with ``val`` in the meta of its nodes.
+        uniforms: how many of its inputs, the first ones, are uniforms.
         draws: the size that the axis of draws is known by.
     """
 
-    def __init__(self, graph: GraphModule, draws: int) -> None:
+    def __init__(self, graph: GraphModule, uniforms: int, draws: int) -> None:
         super().__init__(graph)
         self.draws = draws
+        inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
+        self.logs = {
+            user
+            for node in inputs[:uniforms]
+            for user in users(node)
+            if user.target is aten.log.default and node.meta["val"].dtype is torch.float32
+        }
         self.kept = _worth_keeping(graph)
         self.node: Node | None = None
 
@@ -101,11 +111,13 @@ class DrawsLast(fx.Interpreter):
         named = {name: turned(x) for name, x in kwargs.items() if name != "memory_format"}
         if target in DIVISIONS and value.is_floating_point() and not named:
             found = _divided(*inputs)
+        elif self.node in self.logs:
+            found = log_of_uniform(inputs[0])
         else:
             found = target(*inputs, **named)
         assert isinstance(found, Tensor)
         if self.node in self.kept:
-            found = _in_memory(found)
+            found = in_memory(found)
         return found.permute(_inverse(order))
 
     def _scattered(self, target: Any, x: Tensor, part: Tensor, axis: int, *place: int) -> Tensor:
@@ -143,7 +155,7 @@ def only_elementwise(graph: GraphModule) -> list[bool]:
     return [
         node.meta["val"].ndim > 0
         and node.meta["val"].is_floating_point()
-        and all(_elementwise(user) or user.target in REDUCTIONS for user in _users(node))
+        and all(_elementwise(user) or user.target in REDUCTIONS for user in users(node))
         for node in inputs
     ]
 
@@ -158,10 +170,10 @@ def _worth_keeping(graph: GraphModule) -> set[Node]:
         if not _elementwise(node):
             continue
         dear[node] = dear[node] or _dear(node)
-        users, size = _users(node), node.meta["val"].numel()
-        wider = any(_elementwise(user) and user.meta["val"].numel() > size for user in users)
-        inlined = any(not _elementwise(user) and user.target not in REDUCTIONS for user in users)
-        if dear[node] and (len(users) > 1 or wider or inlined):
+        later, size = users(node), node.meta["val"].numel()
+        wider = any(_elementwise(user) and user.meta["val"].numel() > size for user in later)
+        inlined = any(not _elementwise(user) and user.target not in REDUCTIONS for user in later)
+        if dear[node] and (len(later) > 1 or wider or inlined):
             kept.add(node)
             dear[node] = False
     return kept
@@ -184,11 +196,11 @@ def _elementwise(node: Node) -> bool:
     return one and (torch.Tag.pointwise in tags or node.target in CASTS)
 
 
-def _users(node: Node) -> list[Node]:
+def users(node: Node) -> list[Node]:
     """Return what uses a node's result, through views of it as well."""
     found: list[Node] = []
     for user in node.users:
-        found += _users(user) if user.target in VIEWS else [user]
+        found += users(user) if user.target in VIEWS else [user]
     return found
 
 
@@ -196,12 +208,12 @@ def _divided(x: Any, y: Any) -> Tensor:
     if not isinstance(y, Tensor):
         return torch.as_tensor(x) * (1 / y)
     if isinstance(x, Tensor) and y.numel() < x.numel():
-        found: Tensor = x * (_in_memory(y.reciprocal()) if y.ndim else y.reciprocal())
+        found: Tensor = x * (in_memory(y.reciprocal()) if y.ndim else y.reciprocal())
         return found
     return torch.as_tensor(x / y)
 
 
-def _in_memory(x: Tensor) -> Tensor:
+def in_memory(x: Tensor) -> Tensor:
     """Return ``x``, which Inductor has then to write down: it never works out a strided view."""
     return torch.as_strided(x, x.shape, x.stride())
 

@@ -18,7 +18,9 @@ from torch.fx import GraphModule
 
 from benchbed.objectives._trained import cache_folder
 
+CACHE = "TORCHINDUCTOR_CACHE_DIR"
 OPTIONS: dict[str, Any] = {
+    "cpp.enable_floating_point_contract_flag": "fast",  # a product and a sum in one rounding
     "size_asserts": False,
     "alignment_asserts": False,
     # It takes softmax(x / t) for attention, and guards it against what cannot happen here.
@@ -51,7 +53,6 @@ def compile_graph(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[...,
     from torch._subclasses import FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
-    _use_cache_folder()
     known = {
         name: value for name, value in OPTIONS.items() if hasattr(config, name.partition(".")[0])
     }
@@ -75,12 +76,16 @@ def _cxx() -> str | None:
     return next((name for name in [*named, *others] if shutil.which(name)), None)
 
 
-def _use_cache_folder() -> None:
-    if "TORCHINDUCTOR_CACHE_DIR" in os.environ:
+def use_cache_folder() -> None:
+    """Point Inductor to benchbed's cache, unless a person has pointed it elsewhere."""
+    given = os.environ.get(CACHE)
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir  # which sets it as well
+
+    if given not in (None, default_cache_dir()):
         return
     folder = cache_folder() / "compiled"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         return  # a folder of torch's own takes its place
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
+    os.environ[CACHE] = str(folder)

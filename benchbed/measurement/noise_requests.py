@@ -59,17 +59,28 @@ class Requests:
         return [step.shape for step in self.steps if step.names is None]
 
     def drawn_from(self, noise: Noise) -> list[Tensor]:
-        """Draw the numbers, the very ones that the draw itself would have drawn."""
+        """Draw the numbers, the very ones that the draw itself would have drawn.
+
+        As uniforms, or as the int32 words that they are made of where streams give them.
+        """
         start, streams, found = noise.drawn, [noise], []
+        raw = gives_words(noise)
         for step in self.steps:
             stream = streams[step.stream]
             if step.names is None:
-                found.append(stream.uniform(*step.shape))
+                ask = stream.words if raw else stream.uniform
+                found.append(ask(*step.shape))
                 continue
             names = (n.count + start if isinstance(n, SinceStart) else n for n in step.names)
             streams.append(stream.child(*names))
         noise.drawn = start + self.total
         return found
+
+
+def gives_words(noise: Noise) -> bool:
+    """Say whether float32 uniforms can be had as the words that they are made of."""
+    on_cpu = noise.dtype == torch.float32 and noise.device.type == "cpu"
+    return on_cpu and hasattr(type(noise), "words")
 
 
 @dataclass

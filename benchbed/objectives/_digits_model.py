@@ -52,6 +52,25 @@ class DigitsModel:
         """Map z [..., latents, n] to pixel logits [..., 64, n]."""
         return _decode(self.decoder.to(z), z, self.size)
 
+    def log_likelihood(self, batch: Tensor) -> Callable[[Tensor], Tensor]:
+        """Return the map of z [..., items, latents, n] to log p(x | z) [..., items, n].
+
+        Of x = ``batch``, binary images [items, 64]. A pixel adds log sigma((2 x - 1) logit), and
+        tanh(a) is 2 sigma(2 a) - 1, which torch finds ten times as fast: signs and constants go
+        into the weights.
+        """
+        first, bias, second, last = _split(self.decoder, self.size, DECODER_HIDDEN, PIXELS)
+        inner, offset = 4 * first, 2 * (bias - first.sum(1))[:, None]
+        sign = (2 * batch - 1)[..., None]
+        outer, level = sign * (2 * second), sign * (last - second.sum(1))[:, None]
+
+        def log_likelihood(z: Tensor) -> Tensor:
+            hidden = (inner.to(z) @ z).add_(offset.to(z)).sigmoid()
+            pixels = (outer.to(z) @ hidden).add_(level.to(z))  # [..., items, 64, n]
+            return F.logsigmoid(pixels).sum(-2)
+
+        return log_likelihood
+
     def jacobian(self, batch: Tensor) -> Tensor:
         """Return d logits / d encoder weights, [items, *event, weights], an image at a time."""
 

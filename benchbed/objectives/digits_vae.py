@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from benchbed.arguments import at_least
@@ -63,19 +62,19 @@ def negative_elbo(model: DigitsModel, batch: Tensor, family: Family, extension: 
     log_prior = -math.log(states(params))
     items = batch.shape[0]
 
+    of_images = model.log_likelihood(batch)
+
     def log_likelihood(z: Tensor) -> Tensor:
         """Return log p(x | z) for z [draws, samples, items, *event], in the draws-last layout."""
         inner = draws_last(z)
-        if family is CATEGORICAL:
-            inner = inner.flatten(-3, -2)
-        logits = model.decode(inner)  # [samples, items, 64, n]
-        x = batch.to(z)[..., None]
-        return draws_first((logits * x - F.softplus(logits)).sum(-2))
+        return draws_first(of_images(inner.flatten(-3, -2) if family is CATEGORICAL else inner))
 
     reconstruction = extend(log_likelihood, family, params, extension)
 
     def cost(z: Tensor, params: Tensor) -> Tensor:
-        return (family.log_prob(params, z) - log_prior - reconstruction(z)) / items
+        # Divided draws last: autograd would lay the gradients of a quotient out as its own axes.
+        log_ratio = draws_last(family.log_prob(params, z) - reconstruction(z))
+        return draws_first((log_ratio - log_prior) / items)
 
     return Objective(
         "digits_vae",

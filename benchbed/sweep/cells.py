@@ -167,6 +167,8 @@ def _cell(
         "foundations": foundations(),
         "source": source,
     }
+    if spec.compile:  # left out otherwise: cells of before keep their ids
+        address["compile"] = True
     everything = _key([objective, estimator, samples, seed, address])
     digest = hashlib.sha256(everything.encode()).hexdigest()[:20]
     return Cell(digest, objective, estimator, samples, seed, address)

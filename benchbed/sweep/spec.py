@@ -53,6 +53,7 @@ class Spec(BaseModel):
         impossible: ``error`` refuses a grid with pairs that cannot work, ``skip`` leaves them out.
         independent: give every estimator its own noise instead of common random numbers.
         timing: alternations with the reference kernel for each cell; 0 for none.
+        compile: compile the draws of every estimator that can be; other last digits.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +76,7 @@ class Spec(BaseModel):
     impossible: Literal["error", "skip"] = "error"
     independent: bool = False
     timing: Annotated[int, Field(ge=0, le=100)] = 5
+    compile: bool = False
 
     @model_validator(mode="after")
     def _enough_draws(self) -> Spec:

@@ -29,6 +29,7 @@ EXAMPLES = {  # what an error shows of a key
     "impossible": "impossible: skip",
     "independent": "independent: true",
     "timing": "timing: 5",
+    "compile": "compile: true",
 }
 
 

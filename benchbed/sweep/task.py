@@ -55,6 +55,7 @@ def _measured(cell: Cell, timing: int) -> Record:
             seed=cell.seed,
             address=noise_address(cell),
             timing=timing,
+            compile=cell.address.get("compile", False),
         )
     except BenchbedError as error:
         return failed(cell, f"{cell.one_line()}: {error}")
