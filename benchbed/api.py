@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ def measure(
     dtype: str = "float32",
     device: str = "cpu",
     timing: int = 5,
+    compile: bool = False,
 ) -> pd.DataFrame:
     """Measure one estimator on one objective.
 
@@ -45,6 +47,7 @@ def measure(
         dtype: of the draws, float32 or float64.
         device: where to draw.
         timing: alternations with the reference kernel; 0 for no ``cpu_ratio``.
+        compile: compile the draws, which pays from some 10^8 of them; their last digits differ.
 
     Returns:
         A frame of one row; ``benchbed.analysis.table.table`` names the columns. Every number
@@ -63,6 +66,7 @@ def measure(
         dtype=dtype,
         device=device,
         timing=timing,
+        compile=compile,
     )
 
 
@@ -77,6 +81,7 @@ def compare(
     dtype: str = "float32",
     device: str = "cpu",
     timing: int = 5,
+    compile: bool = False,
 ) -> pd.DataFrame:
     """Measure several estimators on one objective, sharing their noise.
 
@@ -86,7 +91,7 @@ def compare(
         estimators = [estimators]
     at_least("compare", "seeds", seeds, 1)
     target, problem = _objective(objective)
-    groups = []
+    groups, notices = [], set[str]()
     for number, like in enumerate(estimators):
         entry, estimator = _estimator(like, samples, number)
         records = []
@@ -101,7 +106,10 @@ def compare(
                 dtype=dtype,
                 device=device,
                 timing=timing,
+                compile=compile,
             )
+            if why := found.facts.get("not_compiled"):
+                notices.add(f"benchbed: compile: {why}; going on without it")
             lost = int(found.blocks.nonfinite.sum())
             records.append(
                 Record(
@@ -121,6 +129,8 @@ def compare(
                 )
             )
         groups.append(records)  # apart: two that look alike must not be pooled
+    for notice in sorted(notices):
+        print(notice, file=sys.stderr)
     if not groups:
         raise BadArgument("compare needs at least one estimator, got none")
     return frame_of(groups)

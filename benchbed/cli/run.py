@@ -22,7 +22,8 @@ MOST_SKIPPED = 20  # reasons said on the terminal
 @click.argument("spec", type=click.Path(dir_okay=False))
 @click.option("-j", "--jobs", default=1, show_default=True, help="Processes on this machine.")
 @click.option("--results", default="results", show_default=True, help="Folder of all sweeps.")
-def run(spec: str, jobs: int, results: str) -> None:
+@click.option("--compile", is_flag=True, help="Compile the draws: as 'compile: true' in SPEC.")
+def run(spec: str, jobs: int, results: str, compile: bool) -> None:
     """Measure what SPEC asks for and its results do not hold yet.
 
     Interrupted, the same command goes on where it stopped; -j does not change any number.
@@ -31,6 +32,8 @@ def run(spec: str, jobs: int, results: str) -> None:
     from benchbed.sweep.spec_file import read_spec
 
     wanted = read_spec(spec)
+    if compile:
+        wanted = wanted.model_copy(update={"compile": True})
     _set_threads(ONE_THREAD)
     from benchbed.sweep.run import run_sweep  # torch comes in there, if anything is to do
 
@@ -56,6 +59,7 @@ class _Watch:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._begun = False
+        self._told: set[str] = set()
 
     def __enter__(self) -> _Watch:
         return self
@@ -65,6 +69,10 @@ class _Watch:
         if not self._begun:
             self._begun = True
             self._begin(outcome)
+        for done in outcome.done[-1:]:
+            if done.notice and done.notice not in self._told:
+                self._told.add(done.notice)
+                click.echo(f"benchbed: {done.notice}", err=True)
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=outcome.kept + len(outcome.done))
 

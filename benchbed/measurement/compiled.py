@@ -15,13 +15,17 @@ import torch
 from torch import Tensor
 
 from benchbed.contracts import Draw, Estimator, Objective
-from benchbed.errors import one_line
+from benchbed.errors import BenchbedError, one_line
 from benchbed.layout import draws_first, draws_last
 from benchbed.measurement.draw_graph import compiling, graph_of
 from benchbed.measurement.float32_functions import of_words
-from benchbed.measurement.inductor import compile_graph, obstacle, use_cache_folder
+from benchbed.measurement.inductor import (
+    NoCompiler,
+    check_compiler,
+    compile_graph,
+    use_cache_folder,
+)
 from benchbed.measurement.noise_requests import (
-    NotFollowed,
     Requests,
     followed,
     gives_words,
@@ -45,20 +49,15 @@ def compiled(estimator: Estimator) -> Estimator:
     """
     if estimator.constant:
         return estimator
-    return replace(estimator, draw=CompiledDraw(estimator.draw))
+    return replace(estimator, draw=CompiledDraw(estimator.name, estimator.draw))
 
 
 def compile_facts(estimator: Estimator) -> dict[str, object]:
-    """Return what became of it: ``compiled``, and ``not_compiled`` with the reason if it is False.
-
-    Empty for an estimator that was not asked to be compiled.
-    """
+    """Return whether its draws were ``compiled``, and why not where they should have been."""
     draw = estimator.draw
-    if not isinstance(draw, CompiledDraw):
-        return {"compiled": False, "not_compiled": "it is one number"} if estimator.constant else {}
-    if draw.why_not or not draw.compiled:
-        return {"compiled": False, "not_compiled": draw.why_not or "nothing was drawn"}
-    return {"compiled": True}
+    if not isinstance(draw, CompiledDraw) or not (draw.compiled or draw.why_not):
+        return {"compiled": False}
+    return {"compiled": False, "not_compiled": draw.why_not} if draw.why_not else {"compiled": True}
 
 
 @dataclass
@@ -82,12 +81,12 @@ class CompiledDraw:
     """A ``Draw`` that compiles another at its first call, and goes on plainly if it cannot.
 
     Attributes:
-        why_not: the first reason why draws were not compiled; empty if they were.
-        compiled: the compiled draws, by objective, size and noise; None while one cannot be.
+        why_not: why draws are not compiled, or not any more; empty if they are.
+        compiled: the compiled draws, by objective, size and noise.
     """
 
-    def __init__(self, plain: Draw) -> None:
-        self.plain = plain
+    def __init__(self, name: str, plain: Draw) -> None:
+        self.name, self.plain = name, plain
         self.why_not = ""
         self.compiled: dict[tuple[object, ...], _Compiled] = {}
 
@@ -103,7 +102,7 @@ class CompiledDraw:
             made = self._made(objective, params, draws, noise)
         except Exception as error:  # the compiler's are of many kinds
             found = self.plain(objective, params, draws, noise)  # which may say more
-            self.why_not = _reason(error)
+            self.why_not = _reason(self.name, error)
             return found
         self.compiled[key] = made
         numbers = made.requests.drawn_from(noise)
@@ -111,15 +110,14 @@ class CompiledDraw:
         given = (x.clone() if x.is_floating_point() else of_words(x) for x in numbers)
         expected = _replayed(self.plain, objective, params, draws, noise, lambda *_: next(given))
         if not _agree(found, expected):
-            self.why_not = "the compiled draws were others than the plain ones"
+            self.why_not = f"{self.name}: compiled, its draws were others than the plain ones"
             return expected
         return found
 
     def _made(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> _Compiled:
         """Compile the draw of this objective and size; nothing is drawn from ``noise``."""
         use_cache_folder()
-        if why := obstacle(params.device):
-            raise NotFollowed(why)
+        check_compiler(params.device)
         requests = self._requests(objective, params, draws, noise)
         dtype = torch.int32 if gives_words(noise) else noise.dtype
         numbers = [torch.ones(*shape[1:], shape[0], dtype=dtype) for shape in requests.shapes]
@@ -182,10 +180,13 @@ def _agree(one: Tensor, other: Tensor) -> bool:
     return turned <= max(1, math.ceil(MOST_TURNED * size.numel()))
 
 
-def _reason(error: Exception) -> str:
-    """Return the first line that says what went wrong, the kind of error in front of it."""
-    if isinstance(error, NotFollowed):
+def _reason(name: str, error: Exception) -> str:
+    """Return in one line what went wrong, and for whom unless it would for everybody."""
+    if isinstance(error, NoCompiler):
         return str(error)
+    if isinstance(error, BenchbedError):
+        return f"{name}: {error}"[:LONGEST]
     lines = [line.strip() for line in str(error).splitlines()]
     says = next((line for line in lines if "error:" in line), "")
-    return (f"{type(error).__name__}: {says}" if says else one_line(error))[:LONGEST]
+    told = f"{type(error).__name__}: {says}" if says else one_line(error)
+    return f"{name}: {told}"[:LONGEST]

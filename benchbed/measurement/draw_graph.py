@@ -1,4 +1,4 @@
-"""A draw as one graph of tensor operations, ready to be compiled: what is small is worked out apart.
+"""A draw as one graph of operations, ready to be compiled: what is small is worked out apart.
 
 The draw is followed operation by operation, autograd's included, with tensors that have shapes and
 no numbers. What depends on no random number (probabilities, thresholds, weights) is worked out
@@ -150,7 +150,8 @@ def _parted(whole: GraphModule, uniforms: int, draws: int) -> tuple[GraphModule,
     for node in whole.graph.nodes:
         if node in after or node.op == "output":
             wanted |= {source: None for source in node.all_input_nodes if source not in after}
-    first, copies = fx.Graph(), {}
+    copies: dict[Node, Node] = {}
+    first = fx.Graph()
     for node in whole.graph.nodes:
         if node.op != "output" and node not in after:
             copies[node] = first.node_copy(node, copies.__getitem__)
@@ -161,7 +162,7 @@ def _parted(whole: GraphModule, uniforms: int, draws: int) -> tuple[GraphModule,
         copies[node] = second.placeholder(f"small_{number}")
         copies[node].meta = dict(node.meta)
     for node in whole.graph.nodes:
-        if node.op == "output" or node in after and node not in copies:
+        if node.op == "output" or (node in after and node not in copies):
             copies[node] = second.node_copy(node, copies.__getitem__)
     first.eliminate_dead_code()
     return GraphModule(whole, first), GraphModule(whole, second)

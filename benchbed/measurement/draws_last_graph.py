@@ -204,13 +204,12 @@ def users(node: Node) -> list[Node]:
     return found
 
 
-def _divided(x: Any, y: Any) -> Tensor:
+def _divided(x: Any, y: Any) -> Any:
     if not isinstance(y, Tensor):
-        return torch.as_tensor(x) * (1 / y)
+        return x * (1 / y)
     if isinstance(x, Tensor) and y.numel() < x.numel():
-        found: Tensor = x * (in_memory(y.reciprocal()) if y.ndim else y.reciprocal())
-        return found
-    return torch.as_tensor(x / y)
+        return x * (in_memory(y.reciprocal()) if y.ndim else y.reciprocal())
+    return x / y
 
 
 def in_memory(x: Tensor) -> Tensor:

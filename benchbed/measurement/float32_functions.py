@@ -41,7 +41,7 @@ ROOT_HALF, ONE = 0x3F3504F3, 0x3F800000  # the bits of sqrt(1/2), and of 1
 
 def of_words(words: Tensor) -> Tensor:
     """Return the uniforms that ``Noise.uniform`` makes of 32 random bits each, int32."""
-    bits = ((words >> 9) & 0x7FFFFF) | ONE  # 1 + k / 2^23
+    bits: Tensor = ((words >> 9) & 0x7FFFFF) | ONE  # 1 + k / 2^23
     return bits.view(torch.float32) - (1 - SMALLEST[torch.float32])
 
 
@@ -55,7 +55,7 @@ def log_of_uniform(u: Tensor) -> Tensor:
     return found + exponent * LOG_2[0]
 
 
-def _erfinv(x: Tensor) -> Tensor:
+def _erfinv(x: Tensor) -> Any:
     if x.dtype != torch.float32:
         return NotImplemented
     w = -log_of_uniform((1 - x) * (1 + x))
@@ -65,7 +65,7 @@ def _erfinv(x: Tensor) -> Tensor:
     return torch.where(size < 1, found, torch.where(size == 1, x * math.inf, math.nan))
 
 
-def _tanh(x: Tensor) -> Tensor:
+def _tanh(x: Tensor) -> Any:
     if x.dtype != torch.float32:
         return NotImplemented
     size, square = x.abs(), x * x
@@ -74,7 +74,7 @@ def _tanh(x: Tensor) -> Tensor:
     return torch.where(size < 0.625, near, torch.where(x < 0, -far, far))
 
 
-def _power(x: Tensor, exponent: float) -> Tensor:
+def _power(x: Tensor, exponent: float) -> Any:
     whole, half = divmod(float(exponent), 1)
     if x.dtype != torch.float32 or half == 0:  # whole powers are products already
         return NotImplemented

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.fx import GraphModule
 
+from benchbed.errors import BenchbedError
 from benchbed.objectives._trained import cache_folder
 
 CACHE = "TORCHINDUCTOR_CACHE_DIR"
@@ -30,13 +31,16 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def obstacle(device: torch.device) -> str:
-    """Return why nothing can be compiled here, in a few words; empty if it can."""
+class NoCompiler(BenchbedError):
+    """Raised where nothing can be compiled."""
+
+
+def check_compiler(device: torch.device) -> None:
+    """Raise NoCompiler, saying why, unless draws on ``device`` can be compiled here."""
     if device.type != "cpu":
-        return f"it is made for the cpu, not for {device.type}"
+        raise NoCompiler(f"draws are compiled on the cpu, not on {device.type}")
     if _cxx() is None:
-        return "no C++ compiler found (g++ or clang++)"
-    return ""
+        raise NoCompiler("no C++ compiler found (g++ or clang++)")
 
 
 def compile_graph(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Tensor]:
@@ -56,9 +60,9 @@ def compile_graph(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[...,
     known = {
         name: value for name, value in OPTIONS.items() if hasattr(config, name.partition(".")[0])
     }
-    # Inductor does not look into its cache where there is nobody to ask about shapes; all are fixed.
+    # Inductor only looks into its cache where there is somebody to ask about shapes. All are fixed.
     shapes = FakeTensorMode(shape_env=ShapeEnv())
-    shaped = [shapes.from_tensor(x, static_shapes=True) for x in inputs]
+    shaped: list[Any] = [shapes.from_tensor(x, static_shapes=True) for x in inputs]
     context = torch._guards.TracingContext(shapes)
     with torch._guards.tracing(context), config.patch({"cpp.cxx": (_cxx(),)}):
         found: Callable[..., Tensor] = inductor(graph, shaped, options=known)

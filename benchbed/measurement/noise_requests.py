@@ -68,7 +68,7 @@ class Requests:
         for step in self.steps:
             stream = streams[step.stream]
             if step.names is None:
-                ask = stream.words if raw else stream.uniform
+                ask: Callable[..., Tensor] = getattr(stream, "words" if raw else "uniform")
                 found.append(ask(*step.shape))
                 continue
             names = (n.count + start if isinstance(n, SinceStart) else n for n in step.names)

@@ -21,6 +21,7 @@ class Done:
     cell: str
     status: str
     message: str
+    notice: str = ""  # what a person should know although the numbers are right
 
 
 def measure_into(path: Path, cell: Cell, timing: int, provenance: str) -> Done:
@@ -31,7 +32,9 @@ def measure_into(path: Path, cell: Cell, timing: int, provenance: str) -> Done:
     """
     record = replace(_measured(cell, timing), provenance=provenance)
     Results(path).put(record)
-    return Done(cell.id, record.status, record.message)
+    why = record.facts.get("not_compiled")
+    notice = f"compile: {why}; going on without it" if why else ""
+    return Done(cell.id, record.status, record.message, notice)
 
 
 def failed(cell: Cell, message: str) -> Record:
