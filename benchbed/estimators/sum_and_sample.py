@@ -13,7 +13,7 @@ outcomes g is the exact gradient. The direct term of s_j has the weight of e(s_j
 Outcomes are drawn by stochastic beam search (_without_replacement), so any number of Bernoulli or
 categorical variables will do; other laws are listed. With many outcomes, none of them likely, g is
 nearly the score function of the last one: k evaluations of J for the variance of one. Slow beside a
-cheap J (20 to 35 times the score function an evaluation on 20 coupled bits): each variable is a
+cheap J (8 to 20 times the score function an evaluation on 20 coupled bits): each variable is a
 step of the beam with its own race, selection and bookkeeping.
 """
 

@@ -17,7 +17,7 @@ built-in baseline. With k = all outcomes both are the exact gradient.
 
 Outcomes are drawn by stochastic beam search (_without_replacement), so any number of Bernoulli or
 categorical variables will do; other laws are listed. Cost: k evaluations of J, all distinct. The
-direct term of s has the weight R(S, s) q(s) in both forms. Slow beside a cheap J (20 to 100 times
+direct term of s has the weight R(S, s) q(s) in both forms. Slow beside a cheap J (8 to 100 times
 the score function an evaluation on 20 coupled bits): each variable is a step of the beam with its
 own race, selection and bookkeeping, and beyond k = 10 the weights are integrals over 150 nodes.
 """

@@ -11,13 +11,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from benchbed.contracts import Draw, Estimator, Objective
 from benchbed.errors import BenchbedError, one_line
 from benchbed.layout import draws_first, draws_last
-from benchbed.measurement.draw_graph import compiling, graph_of
+from benchbed.measurement.draw_graph import graph_of
 from benchbed.measurement.float32_functions import of_words
 from benchbed.measurement.inductor import (
     NoCompiler,
@@ -27,8 +26,8 @@ from benchbed.measurement.inductor import (
 )
 from benchbed.measurement.noise_requests import (
     Requests,
+    drawn,
     followed,
-    gives_words,
     requests_of,
     sharing,
 )
@@ -119,8 +118,8 @@ class CompiledDraw:
         use_cache_folder()
         check_compiler(params.device)
         requests = self._requests(objective, params, draws, noise)
-        dtype = torch.int32 if gives_words(noise) else noise.dtype
-        numbers = [torch.ones(*shape[1:], shape[0], dtype=dtype) for shape in requests.shapes]
+        some = Noise(0, "traced", dtype=noise.dtype)
+        numbers = [draws_last(drawn(some, shape)) for shape in requests.shapes]
 
         def function(*inputs: Tensor) -> Tensor:
             given = (draws_first(uniform.clone()) for uniform in inputs[:-1])
@@ -135,17 +134,16 @@ class CompiledDraw:
         return _Compiled(objective, requests, graph.point, main, params, small)
 
     def _requests(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> Requests:
-        """Find the numbers the draw asks for, with tensors that have shapes and no numbers."""
-        from torch._subclasses import FakeTensorMode
-
-        def shaped(*shape: int) -> Tensor:
-            return draws_first(torch.empty(*shape[1:], shape[0], dtype=noise.dtype))
+        """Find the numbers that the draw asks for, by two draws from numbers of no account."""
 
         def draw(stream: Noise) -> object:
             return self.plain(objective, params, draws, stream)
 
-        with compiling(), FakeTensorMode(allow_non_fake_inputs=True):
-            one, other = (followed(draw, noise, shaped, start) for start in (0, SHIFT))
+        answers = [Noise(number, "followed", dtype=noise.dtype).uniform for number in (0, 1)]
+        one, other = (
+            followed(draw, noise, answer, start)
+            for answer, start in zip(answers, (0, SHIFT), strict=True)
+        )
         return requests_of(one, other, SHIFT)
 
 

@@ -1,8 +1,9 @@
 """A draw as one graph of operations, ready to be compiled: what is small is worked out apart.
 
-The draw is followed operation by operation, autograd's included, with tensors that have shapes and
-no numbers. What depends on no random number (probabilities, thresholds, weights) is worked out
-once, by the very operations of the plain draw, and is an input of what is left.
+The draw is followed operation by operation, autograd's included, on numbers that are thrown away:
+tensors without any would end the process where numpy reads them. What depends on no random number
+(probabilities, thresholds, weights) is worked out once, by the very operations of the plain draw,
+and is an input of what is left.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def graph_of(
     """
     from torch._inductor.decomposition import select_decomp_table
 
-    uniforms = [x if x.is_floating_point() else x.to(torch.float32) for x in noise]
+    uniforms = [_uniform(x, False) for x in noise]
     raw = traced(function, *uniforms, params)
     constants = _lifted(raw)
     if len(raw.graph.nodes) > MOST_NODES:
@@ -93,10 +94,10 @@ def _uniform(noise: Tensor, again: bool) -> Tensor:
 
 
 def traced(function: Callable[..., Any], *inputs: Tensor, **options: Any) -> GraphModule:
-    """Return what ``function`` does to tensors shaped like ``inputs``."""
+    """Return what ``function`` does to tensors such as ``inputs``."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    tracer = make_fx(function, tracing_mode="fake", _allow_non_fake_inputs=True, **options)
+    tracer = make_fx(function, **options)
     with compiling():
         found: GraphModule = tracer(*inputs)
     return found

@@ -26,12 +26,14 @@ REDUCTIONS = {
 SCANS = {aten.cumsum.default, aten.cumprod.default}
 CASTS = {torch.ops.prims.convert_element_type.default}
 VIEWS = {
-    *(aten.permute.default, aten.transpose.int, aten.t.default, aten.view.default),
+    *(aten.permute.default, aten.transpose.int, aten.t.default),
+    *(aten.view.default, aten.reshape.default, aten._unsafe_view.default),
     *(aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.expand.default),
     *(aten.select.int, aten.slice.Tensor, aten.alias.default, aten.detach.default),
     *(aten.clone.default,),
 }
 SAME = {aten.clone.default, aten.alias.default, aten.detach.default}
+RESHAPES = {aten.view.default, aten.reshape.default, aten._unsafe_view.default}
 SCATTERS = {aten.select_scatter.default, aten.slice_scatter.default}
 DEAR = {  # several times an addition
     *(aten.div.Tensor, aten.reciprocal.default, aten.sqrt.default, aten.rsqrt.default),
@@ -75,6 +77,10 @@ class DrawsLast(fx.Interpreter):
             return super().call_function(target, args, kwargs)
         if target in SAME:
             return args[0]
+        if target in RESHAPES:
+            return args[0].reshape(args[1])
+        if target is aten.as_strided.default:
+            raise NotImplementedError("it views memory by strides, which are others here")
         if target in SCATTERS:
             return self._scattered(target, *args)
         if self.node is not None and _elementwise(self.node):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -64,7 +65,12 @@ def compile_graph(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[...,
     shapes = FakeTensorMode(shape_env=ShapeEnv())
     shaped: list[Any] = [shapes.from_tensor(x, static_shapes=True) for x in inputs]
     context = torch._guards.TracingContext(shapes)
-    with torch._guards.tracing(context), config.patch({"cpp.cxx": (_cxx(),)}):
+    with (
+        warnings.catch_warnings(),  # of what Inductor itself still uses
+        torch._guards.tracing(context),
+        config.patch({"cpp.cxx": (_cxx(),)}),
+    ):
+        warnings.simplefilter("ignore")
         found: Callable[..., Tensor] = inductor(graph, shaped, options=known)
         found(*inputs)  # what is put off until the first call is done now
     return found

@@ -1,4 +1,4 @@
-"""Which random numbers a draw asks its noise for: found once, without any, then drawn beforehand.
+"""Which random numbers a draw asks its noise for: found once, with others, then drawn beforehand.
 
 A compiled draw takes its random numbers as inputs. Which ones it wants follows from the shapes
 alone, unless its noise depends on data (rejection sampling) or is used as a generator; then it
@@ -59,17 +59,12 @@ class Requests:
         return [step.shape for step in self.steps if step.names is None]
 
     def drawn_from(self, noise: Noise) -> list[Tensor]:
-        """Draw the numbers, the very ones that the draw itself would have drawn.
-
-        As uniforms, or as the int32 words that they are made of where streams give them.
-        """
+        """Draw the numbers, the very ones that the draw itself would have drawn."""
         start, streams, found = noise.drawn, [noise], []
-        raw = gives_words(noise)
         for step in self.steps:
             stream = streams[step.stream]
             if step.names is None:
-                ask: Callable[..., Tensor] = getattr(stream, "words" if raw else "uniform")
-                found.append(ask(*step.shape))
+                found.append(drawn(stream, step.shape))
                 continue
             names = (n.count + start if isinstance(n, SinceStart) else n for n in step.names)
             streams.append(stream.child(*names))
@@ -77,10 +72,11 @@ class Requests:
         return found
 
 
-def gives_words(noise: Noise) -> bool:
-    """Say whether float32 uniforms can be had as the words that they are made of."""
-    on_cpu = noise.dtype == torch.float32 and noise.device.type == "cpu"
-    return on_cpu and hasattr(type(noise), "words")
+def drawn(noise: Noise, shape: tuple[int, ...]) -> Tensor:
+    """Draw uniforms; float32 ones as the int32 words they are made of, where the noise has them."""
+    gives = noise.dtype == torch.float32 and hasattr(type(noise), "words")
+    ask: Callable[..., Tensor] = getattr(noise, "words" if gives else "uniform")
+    return ask(*shape)
 
 
 @dataclass
