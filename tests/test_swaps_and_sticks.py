@@ -318,3 +318,18 @@ def test_the_last_break_needs_no_sorting():
 def test_a_flag_that_is_none_is_refused():
     with pytest.raises(BadArgument, match="sort: true or false, got 'x'"):
         disarm_importance_weighted(sort="x")
+
+
+@pytest.mark.parametrize("name", ["disarm_stick_breaking", "disarm_importance_weighted"])
+def test_many_classes_take_another_way_to_the_same_gradient(name, monkeypatch):
+    """Above FEW_CLASSES the sticks are a ``cumprod``, and the chain a running sum."""
+    problem = build_objective("polynomial", dimensions=2, categories=70)
+    draw = build_estimator(name).draw
+    few = draw(problem, problem.params, 64, Noise(91, dtype=torch.float64))
+    for module in ("disarm_stick_breaking", "_stick_breaking"):
+        where = importlib.import_module(f"benchbed.estimators.{module}")
+        assert where.FEW_CLASSES < 70
+        monkeypatch.setattr(where, "FEW_CLASSES", 1000)
+    many = draw(problem, problem.params, 64, Noise(91, dtype=torch.float64))
+    torch.testing.assert_close(few, many, rtol=1e-12, atol=1e-12 * float(many.abs().max()))
+    assert not torch.equal(many, torch.zeros_like(many))

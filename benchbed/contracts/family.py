@@ -45,7 +45,8 @@ class Family:
     event_axes: int  # trailing axes of z that belong to one item
     sample: Callable[[Tensor, int, int, Noise], Tensor]  # -> [draws, samples, *items, *event]
     log_prob: Callable[[Tensor, Tensor], Tensor]  # (params, z) -> [..., *items]
-    score: Callable[[Tensor, Tensor], Tensor]  # (params, z) -> [..., *params], d log q / d params
+    # (params, z) -> [..., *params], d log q / d params, in memory of its own: it is written over
+    score: Callable[[Tensor, Tensor], Tensor]
     mean: Callable[[Tensor], Tensor]  # params -> E[z], [*items, *event]
     path: Callable[[Tensor, int, int, float, Noise], Path]  # (params, draws, samples, temperature)
     exact_path: bool  # True where z itself is differentiable in the parameters
