@@ -59,6 +59,7 @@ def test_what_cannot_be_compiled_is_drawn_plainly_and_says_why():
     """Noise from a torch generator is not followed."""
 
     def draw(objective, params, draws, noise):
+        del objective
         normal = torch.randn(draws, *params.shape, generator=noise.torch_generator())
         return normal.to(params)
 
