@@ -491,7 +491,8 @@ class TestLarge:
         method = build_estimator("leave_one_out", samples=samples)
         found = verdict(problem, method, 4096)
         print(f"leave_one_out({samples}) on {case}: {found.one_line()}")
-        assert found.outcome == ("unbiased" if seen == SHRINK else "insensitive")
+        # A screen that raises its hand by chance is followed by 16 times the draws, which see more.
+        assert found.outcome == ("unbiased" if found.visible <= SHRINK else "insensitive")
         assert found.visible < seen
         score = {"markov_chain": counts_alone, "binary_tree": children_swapped}[case[0]]
         family = replace(problem.family, score=partial(score, problem.family))
