@@ -53,7 +53,8 @@ class Estimator:
     draw: Draw
     samples: int = 1
     evaluations: int | Callable[[Objective], int] = 1  # calls of J in one estimate
-    at_once: int | None = None  # how many of them are in memory together; None: all
+    # how many of them are in memory together; None: all
+    at_once: int | Callable[[Objective], int] | None = None
     slopes: int = 0  # how many of them also take dJ/dz
     constant: bool = False  # every draw is one and the same number, found once
     # "limit": as its temperature or step goes to 0, or its samples grow
@@ -72,6 +73,12 @@ class Estimator:
     def evaluations_on(self, objective: Objective) -> int:
         """Return how often one estimate evaluates J on this objective."""
         return self.evaluations(objective) if callable(self.evaluations) else self.evaluations
+
+    def at_once_on(self, objective: Objective) -> int:
+        """Return how many of them are in memory together on this objective."""
+        if self.at_once is None:
+            return self.evaluations_on(objective)
+        return self.at_once(objective) if callable(self.at_once) else self.at_once
 
     def exact_gradient(self, objective: Objective) -> Tensor:
         """Return the exact gradient of this estimator's target: what its bias is judged against."""

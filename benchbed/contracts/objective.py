@@ -92,7 +92,7 @@ class Objective:
     def evaluate(self, z: Tensor, params: Tensor, *, slope: bool = False) -> Evaluation:
         """Evaluate J at ``z`` [draws, samples, ...], differentiating J and nothing else.
 
-        One call of autograd at most, on leaves ``[draws, samples, ...]`` with the costs summed:
+        One call of autograd at most, on leaves ``[draws, samples, ...]``, of the sum of the costs:
         the samples are independent, so the gradient of the sum is each sample's own gradient.
         """
         leaves: list[Tensor] = []
@@ -107,9 +107,8 @@ class Objective:
             leaves.append(point)
         with torch.set_grad_enabled(bool(leaves)):
             cost = self.costs(z, point)
-            total = cost.sum()
-        if leaves and total.requires_grad:
-            found = torch.autograd.grad(total, leaves, allow_unused=True)
+        if leaves and cost.requires_grad:
+            found = torch.autograd.grad(cost, leaves, torch.ones_like(cost), allow_unused=True)
             slopes = [
                 torch.zeros_like(leaf) if grad is None else compact(grad)
                 for grad, leaf in zip(found, leaves, strict=True)

@@ -52,11 +52,16 @@ def local_expectation(samples: int = 1) -> Estimator:
             return int(samples * (1 + shape[-1]))
         return int(samples * (1 + shape[-2] * (shape[-1] - 1)))
 
+    def at_once(objective: Objective) -> int:
+        bits = objective.family.name == "bernoulli"
+        return 2 * samples if bits else evaluations(objective)
+
     return Estimator(
         "local_expectation",
         draw,
         samples=samples,
         evaluations=evaluations,
+        at_once=at_once,
         unbiased=True,
         families=frozenset({"bernoulli", "categorical"}),
         citation="Titsias and Lazaro-Gredilla 2015; De Smet et al. 2023",
@@ -95,20 +100,21 @@ def _categories(
     sampled = draws_last(z)  # [samples, *items, d, C, draws]
     categories = params.shape[-1]
     count = categories - 1
-    above = torch.ones(count, categories).triu(1).to(z) @ sampled  # [..., d, C - 1, draws]
-    below = 1 - above
-    moved = sampled.expand(count, *sampled.shape).clone()
+    below = sampled.cumsum(-2)[..., :-1, :]  # [..., d, C - 1, draws]
+    above = 1 - below
+    # Laid out as count x draws samples: rows are long also where a chunk is a draw or two.
+    moved = sampled.new_empty(*sampled.shape[:-1], count, sampled.shape[-1])
+    moved.copy_(sampled.unsqueeze(-2))
     at = sampled * draws_last(base.cost)[..., None, None, :]  # J at every category
     pi, direct = params.softmax(-1)[..., None], None
     for i in range(params.shape[-2]):
-        up, down, slot = above[..., i, :, :], below[..., i, :, :], moved[..., i, :, :]
+        up, down, slot = above[..., i, :, :], below[..., i, :, :], moved[..., i, :, :, :]
         slot.zero_()
-        slot.diagonal(0, 0, -2).copy_(up.movedim(-2, -1))
-        slot.diagonal(1, 0, -2).copy_(down.movedim(-2, -1))
-        found = objective.evaluate(draws_first(moved.flatten(0, 1)), params)
-        slot.copy_(sampled[..., i, :, :])
-        cost = draws_last(found.cost)
-        cost = cost.view(count, *slot.shape[1:-2], -1).movedim(0, -2)
+        slot.diagonal(0, -3, -2).copy_(up.movedim(-2, -1))
+        slot.diagonal(-1, -3, -2).copy_(down.movedim(-2, -1))
+        found = objective.evaluate(draws_first(moved.flatten(-2)), params)
+        slot.copy_(sampled[..., i, :, None, :])
+        cost = draws_last(found.cost).unflatten(-1, (count, -1))
         at[..., i, :count, :].addcmul_(up, cost)
         at[..., i, 1:, :].addcmul_(down, cost)
         if base.direct is None or found.direct is None:
@@ -117,8 +123,9 @@ def _categories(
         share = (sampled[..., i, :, :] * mine).sum(-2)[..., None, None, :]
         part = draws_last(base.direct) * share
         shares = (up * mine[..., :-1, :]).addcmul_(down, mine[..., 1:, :])
-        for c, its in enumerate(draws_last(found.direct).view(count, *sampled.shape)):
-            part.addcmul_(its, shares[..., c, None, None, :])
+        its = draws_last(found.direct).unflatten(-1, (count, -1))
+        for c in range(count):
+            part.addcmul_(its[..., c, :], shares[..., None, None, c, :])
         direct = part if direct is None else direct.add_(part)
     # J(c) - E J as E (J(c) - J(m)): a constant in J drops out before it is rounded.
     at -= at[..., :1, :].clone()

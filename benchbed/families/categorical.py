@@ -29,11 +29,15 @@ def quantile(params: Tensor, u: Tensor) -> Tensor:
     u = draws_last(u)  # [s, *items, d, n]
     if params.ndim > u.ndim:  # params of every draw
         probs = draws_last(params).softmax(-2)
-        cdf = probs.cumsum(-2).cummax(-2).values[..., :-1, :]
+        cdf = _rising(probs.cumsum(-2), -2)[..., :-1, :]
     else:
-        # Monotone also where a parallel sum rounds: a category's share is never negative.
-        cdf = params.softmax(-1).cumsum(-1).cummax(-1).values[..., :-1, None]  # [*items, d, K-1, 1]
+        cdf = _rising(params.softmax(-1).cumsum(-1), -1)[..., :-1, None]  # [*items, d, K-1, 1]
     return draws_first(of_interval(u, cdf))
+
+
+def _rising(cdf: Tensor, axis: int) -> Tensor:
+    """Return sums that nowhere fall: a GPU's, added in parallel, may, where they round."""
+    return cdf if cdf.device.type == "cpu" else cdf.cummax(axis).values
 
 
 def log_prob(params: Tensor, z: Tensor) -> Tensor:

@@ -51,8 +51,7 @@ def chunk_draws(objective: Objective, estimator: Estimator, device: str = "cpu")
     event = objective.family.mean(objective.params).numel()
     inner = max(objective.params.numel(), event)
     values = max(1, inner * estimator.samples)
-    together = estimator.at_once or estimator.evaluations_on(objective)
-    values = max(values, inner * together // MOST_EVALUATIONS)
+    values = max(values, inner * estimator.at_once_on(objective) // MOST_EVALUATIONS)
     if objective.jacobian is not None:
         values = max(values, objective.jacobian.shape[-1])
     kind = "cuda" if torch.device(device).type == "cuda" else "cpu"

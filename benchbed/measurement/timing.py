@@ -49,7 +49,7 @@ def time_draws(
         draw_chunk: draws ``chunk`` estimates. A full chunk, whatever the size of the blocks: short
             blocks would time the calls and not the work.
         chunk: how many.
-        repeats: alternations; a first pair warms both sides up and is not returned.
+        repeats: alternations, after one call of each side to warm up.
         device: where they are drawn, and the kernel runs.
     """
     place = torch.device(device)
@@ -60,13 +60,15 @@ def time_draws(
         per_call = partial(_on_gpu, place)
         kernel = partial(reference_cuda.reference_kernel, place)
         rows = reference_cuda.ROWS
+    kernel()
+    draw_chunk()
     ratios, seconds = [], []
-    for _ in range(repeats + 1):
+    for _ in range(repeats):
         unit, _ = per_call(kernel)
         spent, wall = per_call(draw_chunk)
         ratios.append(spent / chunk / (unit / rows))
         seconds.append((spent / chunk, wall / chunk))
-    return Times(tuple(ratios[1:]), tuple(seconds[1:]))
+    return Times(tuple(ratios), tuple(seconds))
 
 
 def _on_cpu(work: Callable[[], object]) -> tuple[float, float]:
