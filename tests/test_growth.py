@@ -290,7 +290,8 @@ class TestThePage:
 
     def test_the_constants_it_names_are_those_of_the_code(self):
         text, spec = PAGE.read_text(), Spec(name="x", objectives=["x"], estimators=["x"])
-        assert f"for {BLOCK_SECONDS} s each: {2 * BLOCK_SECONDS * (spec.timing + 1):.1f} s" in text
+        assert f"for {BLOCK_SECONDS} s each, after one call of each" in text
+        assert f"to warm up: {2 * BLOCK_SECONDS * spec.timing:.1f} s a cell" in text
         assert f"({spec.timing} unless the spec says otherwise)" in text
         assert f"({spec.blocks} unless the spec says otherwise)" in text
         assert f"up to {MOST_OUTCOMES:,} of them" in text

@@ -114,7 +114,7 @@ def _categories(
         slot.diagonal(-1, -3, -2).copy_(down.movedim(-2, -1))
         found = objective.evaluate(draws_first(moved.flatten(-2)), params)
         slot.copy_(sampled[..., i, :, None, :])
-        cost = draws_last(found.cost).unflatten(-1, (count, -1))
+        cost = _parted(found.cost, count)
         at[..., i, :count, :].addcmul_(up, cost)
         at[..., i, 1:, :].addcmul_(down, cost)
         if base.direct is None or found.direct is None:
@@ -123,10 +123,16 @@ def _categories(
         share = (sampled[..., i, :, :] * mine).sum(-2)[..., None, None, :]
         part = draws_last(base.direct) * share
         shares = (up * mine[..., :-1, :]).addcmul_(down, mine[..., 1:, :])
-        its = draws_last(found.direct).unflatten(-1, (count, -1))
+        its = _parted(found.direct, count)
         for c in range(count):
             part.addcmul_(its[..., c, :], shares[..., None, None, c, :])
         direct = part if direct is None else direct.add_(part)
     # J(c) - E J as E (J(c) - J(m)): a constant in J drops out before it is rounded.
     at -= at[..., :1, :].clone()
     return at.sub_((pi * at).sum(-2, keepdim=True)).mul_(pi), direct
+
+
+def _parted(x: Tensor, count: int) -> Tensor:
+    """Return [count * draws, ...] as [..., count, draws]."""
+    last = draws_last(x)
+    return last.view(*last.shape[:-1], count, -1)

@@ -132,6 +132,12 @@ def sharing(noise: Noise) -> int:
     return len(noise.streams) if isinstance(noise, SideBySide) else 1
 
 
+def kind_of(noise: Noise) -> tuple[object, ...]:
+    """Return what the memory of its numbers follows from: its types, streams, dtype and device."""
+    first = noise.streams[0] if isinstance(noise, SideBySide) else noise
+    return type(noise), type(first), sharing(noise), noise.dtype, noise.device
+
+
 def followed(
     draw: Callable[[Noise], object], noise: Noise, answer: Callable[..., Tensor], start: int
 ) -> tuple[tuple[Step, ...], int]:
