@@ -16,6 +16,7 @@ from benchbed.families import CATEGORICAL
 from benchbed.layout import draws_first, draws_last, linear
 from benchbed.objectives._extension import extend
 from benchbed.objectives._points import categorical_point, gradient_of
+from benchbed.objectives._square import squared_from
 
 
 def polynomial(
@@ -46,10 +47,10 @@ def polynomial(
     places = torch.linspace(0, 1, categories, dtype=torch.float64)
 
     def power(v: Tensor) -> Tensor:
-        return (v - target).square() if exponent == 2 else (v - target).abs() ** exponent
+        return squared_from(v, target) if exponent == 2 else (v - target).abs() ** exponent
 
     def formula(z: Tensor) -> Tensor:
-        return draws_first(draws_last(power(linear(places, z))).mean(-2))
+        return draws_first(power(draws_last(linear(places, z))).mean(-2))
 
     corners = extend(formula, CATEGORICAL, params, extension)
 

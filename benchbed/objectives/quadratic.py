@@ -19,6 +19,7 @@ from benchbed.families import BERNOULLI
 from benchbed.layout import draws_first, draws_last
 from benchbed.objectives._extension import extend
 from benchbed.objectives._points import bernoulli_point
+from benchbed.objectives._square import squared_from
 
 
 def quadratic(
@@ -44,7 +45,7 @@ def quadratic(
     params = bernoulli_point(dimensions, logits)
 
     def formula(z: Tensor) -> Tensor:
-        return draws_first(draws_last((z - target).square()).sum(-2) * scale)
+        return draws_first(squared_from(draws_last(z), target).sum(-2) * scale)
 
     corners = extend(formula, BERNOULLI, params, extension)
 
