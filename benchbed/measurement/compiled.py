@@ -11,11 +11,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from benchbed.contracts import Draw, Estimator, Objective
 from benchbed.errors import BenchbedError, one_line
-from benchbed.layout import draws_first, draws_last
+from benchbed.layout import draws_last
 from benchbed.measurement.draw_graph import graph_of
 from benchbed.measurement.float32_functions import of_words
 from benchbed.measurement.inductor import (
@@ -28,8 +29,8 @@ from benchbed.measurement.noise_requests import (
     Requests,
     drawn,
     followed,
+    kind_of,
     requests_of,
-    sharing,
 )
 from benchbed.rng import Noise
 
@@ -63,17 +64,47 @@ def compile_facts(estimator: Estimator) -> dict[str, object]:
 class _Compiled:
     """A draw of one objective, size and dtype; its inputs are found anew for other params."""
 
-    objective: Objective  # held: it is known by its identity
+    objective: Objective
+    draws: int
+    noise: tuple[object, ...]
     requests: Requests
     point: Callable[[Tensor], list[Tensor]]
-    main: Callable[..., Tensor]
+    main: Callable[..., tuple[Tensor]]
     params: Tensor
+    version: int
     small: list[Tensor]
 
+    def fits(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> bool:
+        """Say whether it was compiled for these."""
+        if objective is not self.objective or draws != self.draws:
+            return False
+        return _kind(params) == _kind(self.params) and kind_of(noise) == self.noise
+
     def gradients(self, params: Tensor, numbers: list[Tensor]) -> Tensor:
-        if params is not self.params:
-            self.params, self.small = params, self.point(params)
-        return draws_first(self.main(*map(draws_last, numbers), *self.small))
+        """Return gradients [draws, *params.shape] made of the random numbers."""
+        if params is not self.params or _version(params) != self.version:
+            small = zip(self.point(params), self.small, strict=True)
+            # Compiled loops do not look where they read: what is laid out otherwise is copied.
+            self.small = [_laid_out_as(x, old) for x, old in small]
+            self.params, self.version = params, _version(params)
+        (found,) = self.main(*numbers, *self.small)
+        return found
+
+
+def _kind(params: Tensor) -> tuple[object, ...]:
+    return params.shape, params.dtype, params.device
+
+
+def _version(x: Tensor) -> int:
+    """Return how often ``x`` was changed in place; -1 where torch does not count."""
+    return -1 if x.is_inference() else x._version
+
+
+def _laid_out_as(x: Tensor, other: Tensor) -> Tensor:
+    """Return ``x`` with the strides of ``other``."""
+    if x.stride() == other.stride():
+        return x
+    return torch.empty_strided(other.shape, other.stride(), dtype=x.dtype).copy_(x)
 
 
 class CompiledDraw:
@@ -81,29 +112,28 @@ class CompiledDraw:
 
     Attributes:
         why_not: why draws are not compiled, or not any more; empty if they are.
-        compiled: the compiled draws, by objective, size and noise.
+        compiled: the compiled draws of some objectives, sizes and noises, the latest first.
     """
 
     def __init__(self, name: str, plain: Draw) -> None:
         self.name, self.plain = name, plain
         self.why_not = ""
-        self.compiled: dict[tuple[object, ...], _Compiled] = {}
+        self.compiled: list[_Compiled] = []
 
     def __call__(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
         """Draw [draws, *params.shape], compiled if that can be."""
         if self.why_not:
             return self.plain(objective, params, draws, noise)
-        key = (id(objective), draws, params.shape, params.dtype, sharing(noise))
-        if key in self.compiled:
-            made = self.compiled[key]
-            return made.gradients(params, made.requests.drawn_from(noise))
+        for made in self.compiled:
+            if made.fits(objective, params, draws, noise):
+                return made.gradients(params, made.requests.drawn_from(noise))
         try:
             made = self._made(objective, params, draws, noise)
         except Exception as error:  # the compiler's are of many kinds
             found = self.plain(objective, params, draws, noise)  # which may say more
             self.why_not = _reason(self.name, error)
             return found
-        self.compiled[key] = made
+        self.compiled.insert(0, made)
         numbers = made.requests.drawn_from(noise)
         found = made.gradients(params, numbers)
         given = (x.clone() if x.is_floating_point() else of_words(x) for x in numbers)
@@ -119,19 +149,19 @@ class CompiledDraw:
         check_compiler(params.device)
         requests = self._requests(objective, params, draws, noise)
         some = Noise(0, "traced", dtype=noise.dtype)
-        numbers = [draws_last(drawn(some, shape)) for shape in requests.shapes]
+        numbers = [drawn(some, shape) for shape in requests.shapes]
 
         def function(*inputs: Tensor) -> Tensor:
-            given = (draws_first(uniform.clone()) for uniform in inputs[:-1])
-            found = _replayed(
+            given = (uniform.clone() for uniform in inputs[:-1])
+            return _replayed(
                 self.plain, objective, inputs[-1], draws, noise, lambda *_: next(given)
             )
-            return draws_last(found)
 
         graph = graph_of(function, numbers, params, draws)
         small = graph.point(params)
         main = compile_graph(graph.main, [*numbers, *small])
-        return _Compiled(objective, requests, graph.point, main, params, small)
+        of = objective, draws, kind_of(noise), requests
+        return _Compiled(*of, graph.point, main, params, _version(params), small)
 
     def _requests(self, objective: Objective, params: Tensor, draws: int, noise: Noise) -> Requests:
         """Find the numbers that the draw asks for, by two draws from numbers of no account."""

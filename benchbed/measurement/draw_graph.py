@@ -18,6 +18,7 @@ from torch import Tensor, fx
 from torch.fx import GraphModule, Node
 
 from benchbed.errors import BenchbedError
+from benchbed.layout import draws_first, draws_last
 from benchbed.measurement.draws_last_graph import DrawsLast, in_memory, only_elementwise, users
 from benchbed.measurement.float32_functions import DECOMPOSITIONS, of_words
 
@@ -34,7 +35,7 @@ class DrawGraph:
 
     Attributes:
         point: (params) -> what depends on no random number, as inputs of ``main``.
-        main: (random numbers [..., draws], ..., those inputs) -> gradients [..., draws].
+        main: (random numbers [draws, ...], ..., those inputs) -> (gradients [draws, ...],).
     """
 
     point: Callable[[Tensor], list[Tensor]]
@@ -44,13 +45,13 @@ class DrawGraph:
 def graph_of(
     function: Callable[..., Tensor], noise: Sequence[Tensor], params: Tensor, draws: int
 ) -> DrawGraph:
-    """Follow ``function(*uniforms, params)``, all of them laid out draws last.
+    """Follow ``function(*uniforms, params)``.
 
     Args:
-        function: returns gradients [..., draws].
-        noise: what uniforms are made of, contiguous [..., draws]: themselves, or int32 words.
+        function: returns gradients [draws, ...].
+        noise: what uniforms are made of, [draws, ...] laid out draws last: themselves, or words.
         params: the point.
-        draws: size of the last axis.
+        draws: size of the first axis.
 
     Raises:
         TooLarge: a draw of too many operations.
@@ -70,9 +71,9 @@ def graph_of(
     turned = DrawsLast(plain, len(uniforms), draws)
     often = [len(users(node)) > 1 for node in plain.graph.nodes if node.op == "placeholder"]
 
-    def from_noise(*inputs: Tensor) -> Any:
+    def from_noise(*inputs: Tensor) -> tuple[Tensor]:  # a bare tensor, Inductor would wrap again
         found = [_uniform(x, again) for x, again in zip(inputs[: len(noise)], often, strict=False)]
-        return turned.run(*found, *inputs[len(noise) :])
+        return (turned.run(*found, *inputs[len(noise) :]),)
 
     main = traced(from_noise, *noise, *small, decomposition_table=DECOMPOSITIONS)
     main.graph.eliminate_dead_code()
@@ -90,7 +91,8 @@ def _uniform(noise: Tensor, again: bool) -> Tensor:
     """Make uniforms of words, once only if they are used again and again."""
     if noise.is_floating_point():
         return noise
-    return in_memory(of_words(noise)) if again else of_words(noise)
+    found = of_words(draws_last(noise))
+    return draws_first(in_memory(found) if again else found)
 
 
 def traced(function: Callable[..., Any], *inputs: Tensor, **options: Any) -> GraphModule:

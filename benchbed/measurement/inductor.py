@@ -36,6 +36,10 @@ class NoCompiler(BenchbedError):
     """Raised where nothing can be compiled."""
 
 
+class NoNumbers(BenchbedError):
+    """Raised where a graph holds tensors without numbers, whose memory cannot be read."""
+
+
 def check_compiler(device: torch.device) -> None:
     """Raise NoCompiler, saying why, unless draws on ``device`` can be compiled here."""
     if device.type != "cpu":
@@ -44,20 +48,24 @@ def check_compiler(device: torch.device) -> None:
         raise NoCompiler("no C++ compiler found (g++ or clang++)")
 
 
-def compile_graph(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Tensor]:
-    """Return ``graph`` compiled for inputs of these shapes and strides, which are fixed.
+def compile_graph(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Any]:
+    """Return ``graph`` compiled for inputs of these shapes and strides, which are not checked.
 
     What was compiled once is found on disk again, in ``TORCHINDUCTOR_CACHE_DIR`` or in benchbed's
     own cache folder, by other processes, too.
 
     Raises:
+        NoNumbers: reading a tensor that it holds, or was given, would end the process.
         Exception: of many kinds, where Inductor or the C++ compiler refuses.
     """
     from torch._inductor import compile as inductor
     from torch._inductor import config
-    from torch._subclasses import FakeTensorMode
+    from torch._subclasses import FakeTensor, FakeTensorMode
     from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
+    for x in (*inputs, *_held(graph)):
+        if isinstance(x, FakeTensor) or x.device.type == "meta":
+            raise NoNumbers("it holds a tensor without numbers, made while another was followed")
     known = {
         name: value for name, value in OPTIONS.items() if hasattr(config, name.partition(".")[0])
     }
@@ -71,9 +79,15 @@ def compile_graph(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[...,
         config.patch({"cpp.cxx": (_cxx(),)}),
     ):
         warnings.simplefilter("ignore")
-        found: Callable[..., Tensor] = inductor(graph, shaped, options=known)
+        found: Callable[..., Any] = inductor(graph, shaped, options=known)
         found(*inputs)  # what is put off until the first call is done now
     return found
+
+
+def _held(graph: GraphModule) -> list[Tensor]:
+    """Return the tensors that are not inputs of the graph but part of it."""
+    found = [getattr(graph, node.target) for node in graph.graph.nodes if node.op == "get_attr"]
+    return [x for x in found if isinstance(x, Tensor)]
 
 
 def _cxx() -> str | None:
