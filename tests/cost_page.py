@@ -29,6 +29,7 @@ SWEEPS = (
     (100_000, 10**6, 0, "8 variables of 10 categories", "leave_one_out"),
     (2_000, 10**6, 0, "16 digits of 8 bits, 1,176 weights", "leave_one_out"),
 )
+QUIET = 0.05  # the share of its time that a process may wait
 TINY = """\
 name: processes
 objectives: [{name: quadratic, dimensions: 20}]
@@ -187,12 +188,24 @@ def processes(runs: Sequence[Run]) -> list[str]:
         *table(headings, rows),
         "",
         f"Efficiency of 2 processes, wall(-j 1) / (2 wall(-j 2)): {said(found)}.",
+        *busy(runs),
+    ]
+
+
+def busy(runs: Sequence[Run]) -> list[str]:
+    """Return a warning where other work was on the processors."""
+    most = max(run.waiting / (run.processes * run.wall) for run in runs)
+    if most < QUIET:
+        return []
+    return [
+        f"The processors had other work: a run waited for up to {100 * most:.0f} % of its time. "
+        "Take the efficiency, and all that is reckoned with it below, as the least to expect."
     ]
 
 
 def cell_seconds(cost: CellCost, draws: int, timing: int) -> float:
     """Return the seconds of one cell."""
-    return cost.fixed + 2 * BLOCK_SECONDS * (timing + 1) * (timing > 0) + draws * cost.each
+    return cost.fixed + 2 * BLOCK_SECONDS * timing + draws * cost.each
 
 
 def expected(jobs: Sequence[JobCost], runs: Sequence[Run], start: float) -> list[str]:

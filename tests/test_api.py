@@ -132,7 +132,11 @@ class TestMistakes:
             ("quadratic", {"name": "gumbel_softmax", "temperature": 0}, {}, "temperature > 0"),
             ("quadratic", "leave_one_out", {"samples": 1}, "samples >= 2, got 1"),
             ("quadratic", "exact", {"draws": 8}, "such as draws: 16"),
-            ("quadratic", "exact", {"draws": -4}, "-4 draws in 8 blocks"),
+            ("quadratic", "exact", {"draws": -4}, "draws >= 1, got -4"),
+            ("quadratic", "exact", {"draws": "many"}, "draws >= 1, got 'many'"),
+            ("quadratic", "exact", {"draws": 64.5}, "draws >= 1, got 64.5"),
+            ("quadratic", "exact", {"draws": float("nan")}, "draws >= 1, got nan"),
+            ("quadratic", "exact", {"compile": "yes"}, "compile: true or false, got 'yes'"),
             ("quadratic", "exact", {"blocks": 1}, "at least 2 blocks"),
             ("quadratic", "exact", {"dtype": "float16"}, "choose float32 or float64"),
             ("quadratic", wrong_shape, {}, "returned shape"),
@@ -152,7 +156,7 @@ class TestMoreMistakes:
         [
             (lambda: compare("quadratic", [], **QUICK), "at least one estimator"),
             (lambda: measure("quadratic", "exact", seeds=0, **QUICK), "seeds >= 1, got 0"),
-            (lambda: measure("quadratic", "exact", device="tpu9", **QUICK), "device tpu9"),
+            (lambda: measure("quadratic", "exact", device="tpu9", **QUICK), "'tpu9'; write cpu"),
             (lambda: measure("quadratic", {"temperature": 1}, **QUICK), "is no estimator"),
             (lambda: measure(None, "exact", **QUICK), "None is no objective"),
             (lambda: measure("quadratic", 3, **QUICK), "3 is no estimator"),
@@ -169,6 +173,9 @@ class TestMoreMistakes:
             call()
         assert says in str(caught.value)
         assert "\n" not in str(caught.value)
+
+    def test_draws_may_be_written_as_a_power_of_ten(self):
+        assert list(measure("quadratic", "exact", **QUICK | {"draws": 1e3})["draws"]) == [1000]
 
     def test_one_estimator_need_not_be_a_list(self):
         assert list(compare("quadratic", "exact", **QUICK)["estimator"]) == ["exact"]

@@ -35,7 +35,7 @@ from benchbed.sweep.spec_file import parse_spec
 DRAWS = 256
 # What rounding leaves of a float32 draw, as a share of its largest coordinate or of the usual one.
 ROUNDING = {torch.float32: 3e-5, torch.float64: 1e-12}
-NO_COMPILER = "no C++ compiler found (g++ or clang++)"
+NO_COMPILER = "no C++ compiler found: install g++ or clang++"
 # Laws whose draws are plain. Gammas reject, on generators of their own; how long a Poisson's table
 # of counts is, and how many steps of Newton's a snapped code takes, follows from the params: what
 # was followed at one point would be too short at another. A tree reads its table of spans as it
@@ -331,10 +331,17 @@ class TestASweep:
         store = Results(tmp_path / "results" / "small")
         facts = [store.get(cell.id).facts["compiled"] for cell in cells]
         assert facts == [cell.estimator["name"] != "exact" for cell in cells]
+        path = os.environ["PATH"]
         monkeypatch.setenv("PATH", "")
         monkeypatch.delenv("CXX", raising=False)
-        code, out, err = command("run", "small.yaml", "--compile", "--results", "bare")
-        assert (code, err) == (0, f"benchbed: compile: {NO_COMPILER}; going on without it\n")
+        bare = ("run", "small.yaml", "--compile", "--results", "bare")
+        for counted in ("4 measured", "0 measured"):
+            code, out, err = command(*bare)
+            assert (code, err) == (0, f"benchbed: compile: {NO_COMPILER}; going on without it\n")
+            assert counted in out
+        monkeypatch.setenv("PATH", path)  # with a compiler, the same command measures the others
+        code, out, err = command(*bare)
+        assert (code, err) == (0, "")
         assert "4 measured" in out
 
 

@@ -15,7 +15,7 @@ from benchbed.catalogue import ESTIMATORS as NAMES
 from benchbed.catalogue import build_estimator, build_objective, settings_of
 from benchbed.contracts import Objective, check_pair
 from benchbed.errors import BenchbedError
-from benchbed.families import BERNOULLI
+from benchbed.families import BERNOULLI, CATEGORICAL
 from benchbed.layout import draws_last
 from benchbed.rng import Noise
 
@@ -263,7 +263,10 @@ def test_a_cost_of_whole_numbers_or_truths_is_a_cost():
     wanted = replace(problem, cost=lambda z, _: (z.sum(-1) > 1.5).to(z.dtype))
     for kind in (torch.bool, torch.int64):
         given = replace(problem, cost=lambda z, _, kind=kind: (z.sum(-1) > 1.5).to(kind))
-        for name in ("arms", "moving_average_baseline", "local_expectation", "leave_one_out"):
+        for name in (
+            *("arms", "moving_average_baseline", "local_expectation", "leave_one_out"),
+            "finite_difference",
+        ):
             left, right = (
                 method.draw(at, problem.params, 8, Noise(9, dtype=torch.float64))
                 for at in (wanted, given)
@@ -271,6 +274,55 @@ def test_a_cost_of_whole_numbers_or_truths_is_a_cost():
                 for method in [method.tune(at, problem.params, Noise(9)) if method.tune else method]
             )
             assert torch.equal(left, right)
+
+
+@pytest.mark.parametrize("where", ["golden_bits", "polynomial"])
+def test_a_cost_that_is_a_view_of_z_is_a_cost(where):
+    problem = objective(where)
+    place = (..., *[0] * problem.family.event_axes)
+    wanted = replace(problem, cost=lambda z, _: z[place].clone())
+    given = replace(problem, cost=lambda z, _: z[place])
+    names = [name for name in ESTIMATORS if fits(problem, estimator(name))]
+    assert "local_expectation" in names
+    for name in names:
+        left, right = (
+            (method.tune(at, problem.params, Noise(9, dtype=torch.float64)) if method.tune
+             else method).draw(at, problem.params, 8, Noise(9, dtype=torch.float64))
+            for at in (wanted, given)
+            for method in [estimator(name)]
+        )  # fmt: skip
+        assert torch.equal(left, right), name
+
+
+def test_a_cost_that_writes_into_z_is_one_line():
+    problem = objective("golden_bits")
+    for name in ("score_function", "local_expectation", "finite_difference"):
+        writing = replace(problem, cost=lambda z, _: z.clamp_(0.1, 0.9).sum(-1))
+        with pytest.raises(BenchbedError, match=r"the cost of golden_bits writes into z.*clone"):
+            estimator(name).draw(writing, problem.params, 8, Noise(9, dtype=torch.float64))
+
+
+def test_a_cost_in_float64_is_taken_in_the_dtype_of_the_draws():
+    problem = objective("golden_bits")
+    wide = replace(problem, cost=lambda z, p: problem.cost(z.double(), p))
+    rows = estimator("rebar").draw(wide, problem.params.float(), 8, Noise(9))
+    assert rows.dtype == torch.float32
+
+
+def test_one_category_has_gradient_0():
+    flat = Objective("flat", CATEGORICAL, torch.zeros(2, 1), lambda z, _: z.sum((-1, -2)))
+    rows = estimator("local_expectation").draw(flat, flat.params, 4, Noise(9, dtype=torch.float64))
+    assert torch.equal(rows, torch.zeros(4, 2, 1, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("logit", [-300.0, -150.0, 150.0, 300.0])
+def test_relaxations_with_an_explicit_path_are_finite_at_huge_logits(logit):
+    problem = replace(objective("golden_bits"), params=torch.tensor([logit, 0.3, -0.5]))
+    params = problem.params.float()
+    for temperature in (0.5, 2.0):
+        method = build_estimator("rebar", relaxation="muprop", temperature=temperature)
+        rows = method.draw(problem, params, 64, Noise(9))
+        assert torch.isfinite(rows).all()
 
 
 def test_a_cost_that_is_not_one_number_a_sample_is_one_line():

@@ -305,9 +305,9 @@ class TestThePage:
             cost_page.fill(text, {"draws": ["x"]})
 
     def test_the_arithmetic(self):
-        """200 cells of 1 ms + 0.4 s timing + 1e6 x 100 ns, and 3 s to start."""
+        """200 cells of 1 ms + 0.3 s timing + 1e6 x 100 ns, and 3 s to start."""
         cost = CellCost("20 bits", "leave_one_out", 1e-3, 1e-7, 20, 40)
-        assert cost_page.cell_seconds(cost, 10**6, 3) == pytest.approx(0.001 + 0.4 + 0.1)
+        assert cost_page.cell_seconds(cost, 10**6, 3) == pytest.approx(0.001 + 0.3 + 0.1)
         assert cost_page.cell_seconds(cost, 10**6, 0) == pytest.approx(0.101)
         jobs = [
             JobCost(job, [replace(cost, job=job)], 0, 0, 0)

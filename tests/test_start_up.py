@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import torch
 from sklearn import datasets
 
 from benchbed.cli import cli
+from benchbed.errors import UnusableResults
 from benchbed.objectives import _shipped_data
 from benchbed.objectives._descent import descend
 from benchbed.objectives._digits_model import digits_model
@@ -156,6 +158,26 @@ class TestARunThatIsFinished:
         store = Results(run_sweep(small(), tmp_path).path)
         for change in ({"seeds": [0, 1]}, {"draws": 1024}, {"impossible": "error"}):
             assert finished(store, recipe_of(small(**change))) is None
+
+    def test_numbers_that_json_does_not_have_are_told_apart(self):
+        recipes = {
+            recipe_of(small(objectives=[{"name": "quadratic", "logits": logits}]))
+            for logits in (None, math.inf, -math.inf, math.nan, 0.0)
+        }
+        assert len(recipes) == 5
+
+    def test_a_name_that_is_no_text_is_looked_at(self):
+        for entry in ({"name": ["quadratic", "coupled"]}, {"name": 3}, {"dimensions": 2}):
+            assert recipe_of(small().model_copy(update={"objectives": [entry]})) == ""
+
+    def test_a_mark_edited_by_hand_is_made_anew(self, tmp_path):
+        store = Results(run_sweep(small(), tmp_path).path)
+        mark = store.path / "benchbed.json"
+        mark.write_text(json.dumps(json.loads(mark.read_text()) | {"skipped": 5}))
+        with pytest.raises(UnusableResults, match="not a list of lines"):
+            store.sweep()
+        run_sweep(small(), tmp_path)
+        assert isinstance(store.sweep()["skipped"], list)
 
     def test_a_source_that_changed_is_looked_at(self, tmp_path, monkeypatch):
         (tmp_path / "room").mkdir()

@@ -55,8 +55,10 @@ def main() -> None:
         code = _fail(str(error), error.exit_code)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
-        path = context.command_path if context else "benchbed"
-        code = _fail(f"{error.format_message()} See '{path} --help'.", error.exit_code)
+        verb = next((word for word in sys.argv[1:2] if word in cli.commands), "")
+        path = context.command_path if context else f"benchbed {verb}".strip()
+        said = error.format_message().rstrip(".")
+        code = _fail(f"{said}. See '{path} --help'.", error.exit_code)
     except (KeyboardInterrupt, EOFError, click.Abort):
         code = _fail("interrupted; run the same command again", ExitCode.INTERRUPTED)
     except OSError as error:

@@ -77,6 +77,8 @@ class _Watch:
             self._bar.update(self._task, completed=outcome.kept + len(outcome.done))
 
     def _begin(self, outcome: Outcome) -> None:
+        if outcome.notice:
+            click.echo(f"benchbed: {outcome.notice}", err=True)
         for line in outcome.skipped[:MOST_SKIPPED]:
             click.echo(f"skipped: {line}", err=True)
         more = len(outcome.skipped) - MOST_SKIPPED

@@ -103,7 +103,9 @@ def _estimates(along: Iterable[str], as_json: bool, folder: Path) -> None:
         print_laws(frame)
         print_processes(runs)
     if found:
-        made = sheets(frame, MEASURED)
+        chosen = [each for each in along if each not in (DRAWS, PROCESSES)]
+        part = "" if set(ALONG) <= wanted else "".join(f"-{each}" for each in chosen)
+        made = sheets(frame, MEASURED, f"growth{part}")
         _write(folder, made)
         if not as_json:
             names = ", ".join(str(folder / f"{sheet.name}.png") for sheet in made)

@@ -123,6 +123,7 @@ class Objective:
 
     def costs(self, z: Tensor, params: Tensor) -> Tensor:
         """Return J at ``z`` [draws, samples, ...], or say in one line what is wrong with it."""
+        before = _version(z)
         try:
             cost = self.cost(z, params)
         except BenchbedError:
@@ -140,7 +141,14 @@ class Objective:
                 f"the cost of {self.name} returned {found} for z {list(z.shape)}; "
                 f"it must return {wanted}, one number for each draw, sample and item"
             )
-        return cost if cost.is_floating_point() else cost.to(z.dtype)
+        if _version(z) != before:
+            raise BrokenContract(
+                f"the cost of {self.name} writes into z, which others read after it; "
+                "let it work on z.clone()"
+            )
+        if not torch.compiler.is_compiling() and _share_memory(cost, z):
+            cost = cost.clone()  # a view of z would change with it
+        return cost if cost.dtype == z.dtype else cost.to(z.dtype)
 
     def pullback(self, gradients: Tensor) -> Tensor:
         """Map gradients [draws, *params.shape] to what is measured, [draws, coordinates].
@@ -155,6 +163,15 @@ class Objective:
             return draws_first(flat)
         matrix = self.jacobian.reshape(flat.shape[0], -1).to(flat)
         return draws_first(matrix.T @ flat)
+
+
+def _version(x: Tensor) -> int:
+    """Return how often ``x`` was written into; -1 where torch does not count."""
+    return -1 if x.is_inference() else x._version
+
+
+def _share_memory(x: Tensor, y: Tensor) -> bool:
+    return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
 
 
 def _materialized(params: Tensor, lead: tuple[int, ...] | torch.Size) -> Tensor:

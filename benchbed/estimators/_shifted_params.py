@@ -35,4 +35,4 @@ def costs_at(objective: Objective, params: Tensor, point: Tensor, u: Tensor) -> 
     assert family.quantile is not None
     with torch.no_grad():
         z = compact(family.quantile(point, u))
-        return compact(objective.cost(z, point if objective.direct else params))
+        return compact(objective.costs(z, point if objective.direct else params))

@@ -100,6 +100,9 @@ def _categories(
     sampled = draws_last(z)  # [samples, *items, d, C, draws]
     categories = params.shape[-1]
     count = categories - 1
+    if count == 0:  # nothing to sum over
+        here = None if base.direct is None else draws_last(base.direct) * params.shape[-2]
+        return torch.zeros_like(sampled), here
     below = sampled.cumsum(-2)[..., :-1, :]  # [..., d, C - 1, draws]
     above = 1 - below
     # Laid out as count x draws samples: rows are long also where a chunk is a draw or two.

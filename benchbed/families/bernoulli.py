@@ -77,10 +77,11 @@ def path(params: Tensor, draws: int, samples: int, temperature: float, noise: No
 def relaxed(params: Tensor, u: Tensor, temperature: float, explicit: float = 0.0) -> Path:
     """Return sigma((logit u + params) / temperature + explicit * params) and 1[u > 1 - p]."""
     # (1 - u) / u exp(-params) = exp(-relaxed logit): a power of it needs neither log nor exp.
+    most = torch.finfo(params.dtype).max  # 0 inf would be no number
     against = (1 - u).div_(u).mul_((-params).exp())
     against = power_(against, 1 / temperature)
     if explicit:
-        against.mul_((-explicit * params).exp())
+        against.mul_((-explicit * params).exp().clamp(max=most))
     soft = against.add_(1).reciprocal_()
 
     def vjp(slope: Tensor) -> Tensor:
@@ -118,7 +119,8 @@ def relaxed_given(
     against = power_(w.neg_().add_(1).mul_(share), 1 / temperature)
     rate.mul_(share).div_(temperature)
     if explicit:
-        against.mul_(either(hard, *((sign * explicit * params).exp() for sign in (1, -1))))
+        kept = ((sign * explicit * params).exp().clamp(max=most) for sign in (1, -1))
+        against.mul_(either(hard, *kept))
         rate.add_(explicit)
     soft = torch.addcmul(hard, zero, against).div_(against.add_(1))  # 1 / (1 + a) or a / (1 + a)
     return Path(hard, soft, lambda slope: concrete_vjp(soft, slope).mul_(rate))

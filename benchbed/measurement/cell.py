@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from benchbed.arguments import at_least
+from benchbed.arguments import at_least, flag
 from benchbed.contracts import Estimator, Objective, check_pair
 from benchbed.errors import BadArgument
 from benchbed.measurement.blocks import BlockDrawer, even_sizes, stacked
@@ -92,7 +92,13 @@ def measure_cell(
     check_pair(objective, estimator)
     at_least("a measurement", "seed", seed, 0)
     at_least("a measurement", "timing", timing, 0)
-    if int(draws) != draws or draws < 2 * blocks or blocks < 2:
+    at_least("a measurement", "blocks", blocks, 1)
+    flag("a measurement", "compile", compile)
+    given: object = draws
+    if isinstance(given, float) and given.is_integer():  # 1e6
+        draws = int(given)
+    at_least("a measurement", "draws", draws, 1)
+    if draws < 2 * blocks or blocks < 2:
         raise BadArgument(
             f"{draws} draws in {blocks} blocks cannot give an interval; "
             f"use at least 2 blocks of 2 draws, such as draws: {max(2 * blocks, 4)}"
@@ -116,12 +122,12 @@ def measure_cell(
         chunk = chunk_draws(objective, frozen, device)
         known = objective  # compiled draws evaluate J: a look-up would part their loops
         if not compile:
-            known = tabulated_if_worth(objective, frozen, params, int(draws))
+            known = tabulated_if_worth(objective, frozen, params, draws)
         there = known
         if known.jacobian is not None and known.pull is None:  # moved once, not with every chunk
             there = replace(known, jacobian=known.jacobian.to(params))
         drawer = BlockDrawer(there, frozen, params, centre, chunk, root)
-        found = drawer.draw(even_sizes(int(draws), blocks))
+        found = drawer.draw(even_sizes(draws, blocks))
         probe = root.child("timing")
 
         rows = 1 if frozen.constant else chunk  # a number found once is not shared out
@@ -156,6 +162,8 @@ def check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
+        if str(device).partition(":")[0] not in ("cpu", "cuda"):
+            raise BadArgument(f"unknown device '{device}'; write cpu or cuda") from None
         why = str(error).partition("\n")[0]
         raise BadArgument(f"device {device} cannot be used here ({why}); write cpu") from None
 

@@ -45,7 +45,7 @@ def check_compiler(device: torch.device) -> None:
     if device.type != "cpu":
         raise NoCompiler(f"draws are compiled on the cpu, not on {device.type}")
     if _cxx() is None:
-        raise NoCompiler("no C++ compiler found (g++ or clang++)")
+        raise NoCompiler("no C++ compiler found: install g++ or clang++")
 
 
 def compile_graph(graph: GraphModule, inputs: Sequence[Tensor]) -> Callable[..., Any]:

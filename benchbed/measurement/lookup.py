@@ -124,6 +124,8 @@ def tabulated(objective: Objective, params: Tensor, *, slopes: bool = True) -> O
         return objective
     with torch.no_grad():
         try:
+            first = _at(objective, point, torch.zeros(1, items, dtype=torch.long))
+            objective.evaluate(first.to(params), params, slope=slopes)  # as it will be measured
             exact = _filled(objective, point, code, slopes)
         except BenchbedError:  # a cost that knows one dtype only
             return objective
@@ -142,8 +144,8 @@ def _filled(objective: Objective, point: Tensor, code: CornerCodes, slopes: bool
     direct = point.new_zeros(items, inner, code.codes) if objective.direct else None
     for index in _chunks(objective, point, max(1, CHUNK_NUMBERS // (items * max(event, inner)))):
         z = _at(objective, point, index[:, None].expand(-1, items))
-        found = objective.evaluate(z, point, slope=slopes)
         codes = code.read(draws_last(z)[0].reshape(items, event, len(index)))
+        found = objective.evaluate(z, point, slope=slopes)
         assert codes is not None
         for table, values in zip((cost, slope, direct), found, strict=True):
             if table is not None and values is not None:

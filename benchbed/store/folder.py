@@ -73,6 +73,9 @@ class Results:
             cells = found.get("cells", [])
             if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
                 raise ValueError("its cells are not a list of names")
+            lines = found.get("skipped", [])
+            if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+                raise ValueError("what it skipped is not a list of lines")
         except FileNotFoundError:
             inside = sorted(str(mark.parent) for mark in self.path.glob(f"*/{MARK}"))
             if inside:

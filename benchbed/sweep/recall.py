@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -35,10 +36,12 @@ def recipe_of(spec: Spec) -> str:
     The spec, each source of the project byte by byte, Python, torch and numpy. Empty, which
     recognizes nothing, where more has a say: code of your own, a plugin, a GPU that may be missing.
     """
-    names = {entry["name"] for entry in (*spec.objectives, *spec.estimators)}
-    if spec.device != "cpu" or any(":" in name for name in names) or names & _offered():
+    names = [entry.get("name") for entry in (*spec.objectives, *spec.estimators)]
+    plain = all(isinstance(name, str) and ":" not in name for name in names)
+    if spec.device != "cpu" or not plain or not _offered().isdisjoint(names):
         return ""
-    return hashlib.sha256(f"{_sources()}\n{spec.model_dump_json()}".encode()).hexdigest()
+    wanted = json.dumps(spec.model_dump(), sort_keys=True)  # tells nan and inf from null
+    return hashlib.sha256(f"{_sources()}\n{wanted}".encode()).hexdigest()
 
 
 def finished(store: Results, recipe: str) -> Finished | None:

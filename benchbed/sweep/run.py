@@ -33,6 +33,7 @@ class Outcome:
     done: list[Done] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)  # what cannot work, and why
     damaged: list[str] = field(default_factory=list)  # files that were measured again
+    notice: str = ""  # what a person should know before anything runs
     interrupted: bool = False
     seconds: float = 0.0
 
@@ -96,6 +97,10 @@ def run_sweep(
     from benchbed.sweep.cells import expand
     from benchbed.sweep.drive import Drive
 
+    notice = _no_compiler(spec)
+    if notice:  # these are the plain cells; another day the same command measures compiled ones
+        spec = spec.model_copy(update={"compile": False})
+        recipe = recipe_of(spec)
     cells, skipped = expand(spec)
     store.create(
         {
@@ -113,6 +118,7 @@ def run_sweep(
     states, damaged = store.states(cell.id for cell in cells)
     todo = [cell for cell in cells if states.get(cell.id, "failed") == "failed"]
     outcome = _outcome(store, states, len(cells), skipped, damaged)
+    outcome.notice = notice
     progress(outcome)
 
     def report(done: Done) -> None:
@@ -125,6 +131,21 @@ def run_sweep(
         outcome.interrupted = True
     outcome.seconds = time.perf_counter() - start
     return outcome
+
+
+def _no_compiler(spec: Spec) -> str:
+    """Say why draws that should be compiled cannot be, or nothing."""
+    if not spec.compile:
+        return ""
+    import torch
+
+    from benchbed.measurement.inductor import NoCompiler, check_compiler
+
+    try:
+        check_compiler(torch.device(spec.device))
+    except NoCompiler as error:
+        return f"compile: {error}; going on without it"
+    return ""
 
 
 def _outcome(

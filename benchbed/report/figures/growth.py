@@ -9,6 +9,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from benchbed.report.figures.marks import Reading, dot, log_axis
 from benchbed.report.figures.panels import TALLEST
@@ -22,8 +23,8 @@ DRAWS = "draws"
 CAPTION = (
     "CPU seconds of one estimate, drawn and measured (its moments added up), one thread: geometric "
     "mean of the rounds, bars from the least to the most. Full lines are laws seconds = constant x "
-    "size^slope, fitted by least squares to the filled dots; slopes with 95 % intervals. Hollow "
-    "dots are left out: there the calls cost more than the numbers they work on. The dotted line "
+    "size^slope, fitted by least squares to the filled marks; slopes with 95 % intervals. Hollow "
+    "ones are left out: there the calls cost more than the numbers they work on. The dotted line "
     "is proportional to the size. local_expectation evaluates J once for every value of every "
     "variable, so that its slope is 2 by design."
 )
@@ -35,17 +36,18 @@ IN_DRAWS = (
 LEFT, PANEL, ASIDE, HEIGHT, HEAD, FOOT = 0.78, 4.9, 3.3, 2.6, 0.35, 0.6  # inches
 
 
-def sheets(frame: pd.DataFrame, way: str) -> list[Sheet]:
+def sheets(frame: pd.DataFrame, way: str, name: str = NAME) -> list[Sheet]:
     """Return the figures of what ``benchbed.analysis.growth.laws`` found.
 
     Args:
         frame: a row for each line and size.
         way: which of the ways in the frame is drawn.
+        name: of the figure along everything but draws.
     """
     kept = frame[frame["way"] == way]
     made = []
-    for name, caption, part in (
-        (NAME, CAPTION, kept[kept["along"] != DRAWS]),
+    for title, caption, part in (
+        (name, CAPTION, kept[kept["along"] != DRAWS]),
         (f"{NAME}-{DRAWS}", IN_DRAWS, kept[kept["along"] == DRAWS]),
     ):
         pairs = list(zip(part["along"], part["problem"], strict=True))
@@ -55,7 +57,7 @@ def sheets(frame: pd.DataFrame, way: str) -> list[Sheet]:
             chosen = panels[start : start + step]
             here = part[[pair in chosen for pair in pairs]]
             number = f"-{start // step + 1}" if start else ""
-            made.append(Sheet(f"{name}{number}", TITLE, caption, _draw(here, chosen), here))
+            made.append(Sheet(f"{title}{number}", TITLE, caption, _draw(here, chosen), here))
     return made
 
 
@@ -63,7 +65,9 @@ def _draw(part: pd.DataFrame, panels: list[tuple[str, str]]) -> Figure:
     """Draw one panel below the other, each with its legend at its right side."""
     width, row = LEFT + PANEL + ASIDE, HEAD + HEIGHT + FOOT
     height = len(panels) * row
-    styles = looks(part["estimator"])
+    names = list(dict.fromkeys(part["estimator"]))
+    look = looks(names)
+    styles = {name: (look[name], LINES[i % len(LINES)]) for i, name in enumerate(names)}
     with house_style():
         figure = Figure(figsize=(width, height))
         for number, (along, problem) in enumerate(panels):
@@ -80,7 +84,9 @@ def _draw(part: pd.DataFrame, panels: list[tuple[str, str]]) -> Figure:
     return figure
 
 
-def _fill(axes: Axes, here: pd.DataFrame, along: str, styles: dict[str, Look]) -> list[Artist]:
+def _fill(
+    axes: Axes, here: pd.DataFrame, along: str, styles: dict[str, tuple[Look, LineStyleType]]
+) -> list[Artist]:
     """Draw one panel and return the entries of its legend, the dearest estimator first."""
     # Along draws the whole cell, else one estimate.
     scale = here["size"] if along == DRAWS else pd.Series(1.0, index=here.index)
@@ -92,8 +98,8 @@ def _fill(axes: Axes, here: pd.DataFrame, along: str, styles: dict[str, Look]) -
     first = shown.sort_values(["size", "seconds"])
     _proportional(axes, first[first["fitted"]])
     handles: list[tuple[float, Artist]] = []
-    for number, (name, rows) in enumerate(shown.groupby("estimator", sort=False)):
-        look, style = styles[str(name)], LINES[number % len(LINES)]
+    for name, rows in shown.groupby("estimator", sort=False):
+        look, style = styles[str(name)]
         axes.plot(rows["size"], rows["law"], color=look.colour, ls=style, lw=1.1, zorder=2)
         for _, row in rows.iterrows():
             if row["fitted"]:
@@ -110,8 +116,11 @@ def _fill(axes: Axes, here: pd.DataFrame, along: str, styles: dict[str, Look]) -
         )  # fmt: skip
         handles.append((float(rows["seconds"].iloc[-1] / rows["size"].iloc[-1]), entry))
     handles.sort(key=lambda pair: -pair[0])
-    guide = Line2D([], [], color=MUTED, ls=":", lw=1.2, label="proportional")
-    return [*(artist for _, artist in handles), guide]
+    below = [Line2D([], [], color=MUTED, ls=":", lw=1.2, label="proportional")]
+    if not shown["fitted"].all():
+        hollow = Line2D([], [], ls="none", marker="o", mfc="white", mec=MUTED, label="not fitted")
+        below.append(hollow)
+    return [*(artist for _, artist in handles), *below]
 
 
 def _proportional(axes: Axes, rows: pd.DataFrame) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import matplotlib.style
 import seaborn as sns
-from matplotlib.typing import ColorType
+from matplotlib.typing import ColorType, LineStyleType
 
 INK, MUTED, FAINT, WARNING = "#222222", "#5f5f5f", "#cccccc", "#a33b00"
 SMALL = 7.5
@@ -19,7 +19,7 @@ SMALL = 7.5
 _SAFE = sns.color_palette("colorblind")
 _COLOURS = [*_SAFE[:5], INK, _SAFE[9], _SAFE[5], _SAFE[7]]
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")  # 11: coprime with 9 colours
-LINES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
+LINES: tuple[LineStyleType, ...] = ("-", "--", ":", "-.", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)))
 
 _SCALE = {"*": 1.6, "P": 1.2, "X": 1.15, "D": 0.92, "h": 1.1}  # to look equally large
 
