@@ -39,10 +39,13 @@ NO_COMPILER = "no C++ compiler found: install g++ or clang++"
 # Laws whose draws are plain. Gammas reject, on generators of their own; how long a Poisson's table
 # of counts is, and how many steps of Newton's a snapped code takes, follows from the params: what
 # was followed at one point would be too short at another. A tree reads its table of spans as it
-# goes.
+# goes; so do those who list particles of one-hots their numbers, others on that law are compiled.
 NOT_COMPILED = {
     **dict.fromkeys(("gamma", "beta", "dirichlet"), "its noise is made of the stream's seed"),
-    **dict.fromkeys(("poisson", "snap", "binary_tree"), "what it does depends on numbers"),
+    **dict.fromkeys(
+        ("poisson", "snap", "binary_tree", "categorical particles"),
+        "what it does depends on numbers",
+    ),
 }
 TOO_LONG = "operations, of 1,500 at most"  # takes the compiler minutes
 SPEC = """
