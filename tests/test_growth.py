@@ -260,7 +260,7 @@ class TestProcesses:
     """The same sweep by one process and by several."""
 
     def test_a_small_sweep_is_run_and_read(self):
-        small = SWEEP.replace("600000", "2000").replace("seeds: 4", "seeds: 1")
+        small = SWEEP.replace("4000000", "2000").replace("seeds: 4", "seeds: 1")
         (run,) = by_processes((1,), 1, small)
         assert run.cells == 8
         assert 0 < run.drawing < run.wall

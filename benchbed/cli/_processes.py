@@ -25,7 +25,7 @@ objectives:
   - {name: polynomial, dimensions: 8, categories: 10}
 estimators: [score_function, leave_one_out, gumbel_softmax, rebar]
 seeds: 4
-draws: 600000
+draws: 4000000
 timing: 0
 """
 PROGRAM = "from benchbed.cli import main; main()"

@@ -39,7 +39,7 @@ def scaling(estimates: bool, along: tuple[str, ...], as_json: bool, reports: str
     Two to three minutes; prints the timings and writes the figure to REPORTS/scaling.
 
     With --estimates: what ONE estimate costs as dimensions, categories, samples, items or draws
-    grow, each with the law fitted to it, and what a second process saves. Some four minutes on a
+    grow, each with the law fitted to it, and what a second process saves. Some five minutes on a
     machine that has nothing else to do; figures go to REPORTS/growth.
     """
     if along and not estimates:
