@@ -47,7 +47,7 @@ def measure(
         dtype: of the draws, float32 or float64.
         device: where to draw.
         timing: alternations with the reference kernel; 0 for no ``cpu_ratio``.
-        compile: compile the draws, which pays from some 10^8 of them; their last digits differ.
+        compile: compile the draws, which pays from some 10^7 of them; their last digits differ.
 
     Returns:
         A frame of one row; ``benchbed.analysis.table.table`` names the columns. Every number
