@@ -22,7 +22,11 @@ MOST_SKIPPED = 20  # reasons said on the terminal
 @click.argument("spec", type=click.Path(dir_okay=False))
 @click.option("-j", "--jobs", default=1, show_default=True, help="Processes on this machine.")
 @click.option("--results", default="results", show_default=True, help="Folder of all sweeps.")
-@click.option("--compile", is_flag=True, help="Compile the draws, as 'compile: true' in SPEC: pays from some 10^7 draws a cell.")
+@click.option(
+    "--compile",
+    is_flag=True,
+    help="Compile the draws, as 'compile: true' in SPEC: pays from some 10^7 draws a cell.",
+)
 def run(spec: str, jobs: int, results: str, compile: bool) -> None:
     """Measure what SPEC asks for and its results do not hold yet.
 
