@@ -124,6 +124,13 @@ def blind(z, params):
     return right(z, params) + (z.detach()[..., 1] * 2)
 
 
+def behind_its_back(z, params):
+    """Write into z where torch does not count it."""
+    cost = right(z, params)
+    z.detach().numpy()[...] = 0.5
+    return cost
+
+
 FAULTS: list[tuple[str, Objective, str, str]] = [
     ("keeps state", replace(MINE, cost=forgetful), "cost", "draw random numbers or keep state"),
     ("is NaN", replace(MINE, cost=undefined), "cost", "NaN or infinite"),
@@ -167,12 +174,6 @@ FAULTS: list[tuple[str, Objective, str, str]] = [
         "cost in float32",
         "loses digits",
     ),
-    (
-        "float64 always",
-        replace(MINE, cost=lambda z, p: right(z, p).double()),
-        "cost in float32",
-        "returns torch.float64",
-    ),
     ("slope", replace(MINE, cost=blind), "slope dJ/dz", "write differentiable=False"),
     (
         "threshold",
@@ -184,8 +185,9 @@ FAULTS: list[tuple[str, Objective, str, str]] = [
         "changes z",
         replace(MINE, cost=lambda z, _: z.clamp_(0.1, 0.9).sum(-1)),
         "cost",
-        "changes z in place",
+        "writes into z",
     ),
+    ("changes z, unseen by torch", replace(MINE, cost=behind_its_back), "cost", "in place"),
     ("jacobian", replace(MINE, jacobian=torch.ones(7, 3)), "jacobian", "write it as [3]"),
     (
         "pulls another way",
@@ -350,6 +352,7 @@ SOUND: dict[str, Objective] = {
     "whole numbers": replace(
         MINE, cost=lambda z, _: (z.sum(-1) > 1).long(), differentiable=False, relaxed=False
     ),
+    "a cost always in float64": replace(MINE, cost=lambda z, p: right(z.double(), p.double())),
     "a constant's formula": replace(
         MINE,
         cost=lambda z, _: torch.ones_like(z[..., 0]),
