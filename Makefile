@@ -26,8 +26,8 @@ test: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
-# An hour and a half on 2 cores, half of it compiling every estimator's draws; the sweeps go on where
-# they were. Writes results/proof/. Timings come first and alone.
+# Some forty minutes on 2 cores, sixteen of them compiling every estimator's draws; the sweeps go on
+# where they were. Writes results/proof/. Timings come first and alone.
 COMPILED := tests/test_compiled.py tests/test_compiled_law.py
 prove: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -m prove -q
