@@ -23,6 +23,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -m "not prove" -q
 	$(BIN)/python -m pytest --ignore tests/benchmarks -m "not prove" -n $(JOBS) -q
 
+# Every estimator's gradients a second, with pytest-benchmark; the table with ratios is make prove's.
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
