@@ -31,7 +31,7 @@ ALONG = ("dimensions", "categories", "samples", "items", DRAWS, PROCESSES)
     multiple=True,
     help="With --estimates: only as this grows; may be given again. All of them without it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the timings as JSON; of estimates, the laws.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; of estimates, the laws.")
 @click.option("--reports", default="reports", show_default=True, help="Folder of all reports.")
 def scaling(estimates: bool, along: tuple[str, ...], as_json: bool, reports: str) -> None:
     """Time direct marginalization, dynamic programming and sampling at growing sizes.
