@@ -260,6 +260,16 @@ class TestWhatIsDrawnPlainly:
         assert why == "mine: compiled, its draws were others than the plain ones"
 
     @NEEDS_A_COMPILER
+    def test_memory_viewed_by_strides(self):
+        def draw(objective, params, draws, noise):
+            del objective
+            u = noise.uniform(draws, *params.shape).contiguous()
+            return u.as_strided((draws, 3), (3, 1)) * 2
+
+        why, _ = refused(draw)
+        assert why == "mine: it views memory by strides, which are others here"
+
+    @NEEDS_A_COMPILER
     def test_a_number_that_decides(self):
         def draw(objective, params, draws, noise):
             del objective

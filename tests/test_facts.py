@@ -19,7 +19,7 @@ from test_cli import call, refused, spawn
 
 import benchbed.facts
 from benchbed.catalogue import ESTIMATORS, OBJECTIVES
-from benchbed.cli import _facts_tables
+from benchbed.cli import _facts_tables, _print_table
 from benchbed.errors import ExitCode
 from benchbed.facts import FACTS, Fact, Limit, evaluate, gumbel
 from benchbed.facts.carriers import carriers
@@ -330,7 +330,8 @@ class TestCommand:
 
     def test_no_name_is_cut_on_a_narrow_terminal(self, monkeypatch):
         narrow = Console(width=80, highlight=False, markup=False, emoji=False)
-        monkeypatch.setattr(_facts_tables, "_console", lambda: narrow)
+        for room in (_facts_tables, _print_table):
+            monkeypatch.setattr(room, "plain_console", lambda: narrow)
         lines = call("facts", "--coverage").stdout.splitlines()
         assert max(map(len, lines[:-1])) <= 80
         text = " ".join(" ".join(lines).split())

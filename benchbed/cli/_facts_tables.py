@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
-from rich.console import Console, Group
+from rich.console import Group
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
+
+from benchbed.cli._print_table import plain_console, print_table
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,13 +19,12 @@ if TYPE_CHECKING:
     from benchbed.facts import Fact, Limit, Outcome
     from benchbed.facts.carriers import Carried
 
-WIDTH = 160  # where the output is no terminal
 LEAST = 120  # narrower, and both sides of an equation stand below it
 
 
 def print_facts(results: Sequence[tuple[Fact | Limit, Outcome | None, str]]) -> None:
     """Print facts, what evaluating each gave, and why one gave nothing."""
-    console = _console()
+    console = plain_console()
     wide = console.width >= LEAST
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("row", no_wrap=True)
@@ -46,12 +47,13 @@ def print_facts(results: Sequence[tuple[Fact | Limit, Outcome | None, str]]) -> 
             f"{fact.bound:g}",
             Text("pass", "green") if outcome and outcome.passed else Text("FAIL", "bold red"),
         )
-    _print(console, table)
+    print_table(table)
+    click.echo()
 
 
 def print_rows(rows: Sequence[Carried]) -> None:
     """Print rows of the notes, what carries each and what is missing."""
-    console = _console()
+    console = plain_console()
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("row", no_wrap=True)
     table.add_column("what the notes describe, and where", ratio=4)
@@ -69,7 +71,8 @@ def print_rows(rows: Sequence[Carried]) -> None:
             ]
         said = _under(f"{row.what} ({row.place})", lines)
         table.add_row(carried.name, said, str(carried.facts or ""), *(named if wide else ()))
-    _print(console, table)
+    print_table(table)
+    click.echo()
 
 
 def _said(fact: Fact | Limit, outcome: Outcome | None, trouble: str) -> list[str]:
@@ -103,18 +106,3 @@ def _short(side: NDArray[Any]) -> str:
     if side.size == 1:
         return f"{side.item():.6g}"
     return f"{side.flat[0]:.4g} .. {side.flat[-1]:.4g} [{'x'.join(map(str, side.shape))}]"
-
-
-def _console() -> Console:
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    return console
-
-
-def _print(console: Console, table: Table) -> None:
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
-    click.echo()

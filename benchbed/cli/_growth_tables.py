@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
-from rich.console import Console
 from rich.table import Table
 
+from benchbed.cli._print_table import print_table
 from benchbed.report.numbers import share, with_interval
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from benchbed.cli._processes import Run
-
-WIDTH = 160  # of a table where the output is no terminal
 
 
 def print_laws(frame: pd.DataFrame) -> None:
@@ -90,11 +88,5 @@ def _table(*headings: str) -> Table:
 
 
 def _print(table: Table, caption: str) -> None:
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+    print_table(table)
     click.echo(f"{caption}\n")

@@ -7,8 +7,9 @@ from typing import Any
 
 import rich_click as click
 
+from benchbed.cli._print_table import print_table
+
 MOST_MISSING = 3  # kinds of latents, before those that fit are named instead
-WIDTH = 160  # of the table where the output is no terminal
 
 
 @click.command("list")
@@ -40,7 +41,6 @@ def list_(kind: str, objective: str | None, settings: bool, as_json: bool) -> No
 
 
 def _table(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -59,13 +59,7 @@ def _table(rows: list[dict[str, Any]]) -> None:
             ", ".join(row["needs"]) or "-",
             row["citation"] or "-",
         )
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+    print_table(table)
 
 
 def latents(row: dict[str, Any]) -> str:

@@ -10,10 +10,9 @@ from typing import Any
 import rich_click as click
 from click.exceptions import Exit
 
+from benchbed.cli._print_table import print_table
 from benchbed.cli.context import Context
 from benchbed.errors import BadArgument, ExitCode
-
-WIDTH = 160  # of the table where the output is no terminal
 
 
 @click.group()
@@ -114,7 +113,6 @@ def _read(settings: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _print(rows: list[dict[str, Any]], *, with_name: bool) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, header_style="bold")
@@ -129,13 +127,7 @@ def _print(rows: list[dict[str, Any]], *, with_name: bool) -> None:
         cells = [row["check"], row["against"], f"{row['error']:.2g}", f"{row['bound']:.2g}"]
         name = [row["objective"]] if with_name else []
         table.add_row(*name, *cells, "pass" if row["passed"] else "FAIL")
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDTH
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+    print_table(table)
 
 
 objective.context_class = Context

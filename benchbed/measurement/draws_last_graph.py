@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, fx
 from torch.fx import GraphModule, Node
 
+from benchbed.errors import BenchbedError
 from benchbed.measurement.float32_functions import log_of_uniform
 
 aten = torch.ops.aten
@@ -43,6 +44,10 @@ DEAR = {  # several times an addition
 }
 
 
+class ByStrides(BenchbedError):
+    """Raised where a draw views memory by strides, which are others draws last."""
+
+
 class DrawsLast(fx.Interpreter):
     """Runs a functional graph of core operations with the axis of draws last in each of them.
 
@@ -50,10 +55,15 @@ class DrawsLast(fx.Interpreter):
         graph: traced, with ``val`` in the meta of its nodes.
         uniforms: how many of its inputs, the first ones, are uniforms.
         draws: the size that the axis of draws is known by.
+
+    Raises:
+        ByStrides: the graph cannot be turned over.
     """
 
     def __init__(self, graph: GraphModule, uniforms: int, draws: int) -> None:
         super().__init__(graph)
+        if any(node.target is aten.as_strided.default for node in graph.graph.nodes):
+            raise ByStrides("it views memory by strides, which are others here")
         self.draws = draws
         inputs = [node for node in graph.graph.nodes if node.op == "placeholder"]
         self.logs = {
@@ -79,8 +89,6 @@ class DrawsLast(fx.Interpreter):
             return args[0]
         if target in RESHAPES:
             return args[0].reshape(args[1])
-        if target is aten.as_strided.default:
-            raise NotImplementedError("it views memory by strides, which are others here")
         if target in SCATTERS:
             return self._scattered(target, *args)
         if self.node is not None and _elementwise(self.node):
