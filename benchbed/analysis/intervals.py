@@ -76,7 +76,7 @@ def product(first: Interval, second: Interval) -> Interval:
     return Interval(value, value * math.exp(-spread), value * math.exp(spread))
 
 
-def around(value: float, error: float, freedom: int, level: float = LEVEL) -> Interval:
+def around(value: float, error: float, freedom: float, level: float = LEVEL) -> Interval:
     """Return value -/+ t * error."""
     if freedom < 1 or math.isnan(error):
         return Interval(value, math.nan, math.nan)

@@ -69,7 +69,7 @@ class Summary:
 
 
 @dataclass(frozen=True)
-class _Totals:
+class Totals:
     """Sums over some of the blocks; every statistic is a function of them."""
 
     count: Array  # [...]
@@ -93,7 +93,7 @@ class _Totals:
 
 def summarize(blocks: Blocks) -> Summary:
     """Return the summary of one cell's blocks (or of several cells' with ``pool``)."""
-    whole, without = _totals(blocks)
+    whole, without = totals(blocks)
     norm = float(np.linalg.norm(blocks.exact))
     scale = norm or math.sqrt(float(whole.distance / whole.count)) or 1.0
     variance = float(whole.variance)
@@ -105,18 +105,18 @@ def summarize(blocks: Blocks) -> Summary:
     total = float(blocks.distance[0].sum())
     share = float(blocks.distance[2].max()) / total if total > 0 and not zero else 0.0
 
-    def interval(statistic: Callable[[_Totals], Array], *, log: bool = False) -> Interval:
+    def interval(statistic: Callable[[Totals], Array], *, log: bool = False) -> Interval:
         make = log_jackknife if log else jackknife
         return make(float(statistic(whole)), statistic(without))
 
     def relative(squared: float) -> float:
         return math.sqrt(max(squared, 0.0)) / norm if norm else math.nan
 
-    def snr(t: _Totals) -> Array:
+    def snr(t: Totals) -> Array:
         ratio: Array = np.linalg.norm(t.exact + t.error, axis=-1) / np.sqrt(t.variance)
         return ratio
 
-    def cosine(t: _Totals) -> Array:
+    def cosine(t: Totals) -> Array:
         mean = t.exact + t.error
         lengths = np.linalg.norm(mean, axis=-1) * norm
         along: Array = np.divide(
@@ -153,7 +153,7 @@ def bias_squared(blocks: Blocks, level: float = LEVEL) -> Interval:
     (x - D)^2 <= t^2 (4 x l + 2 tr C^2): using the observed D for x in the variance would make it
     too short whenever D came out small.
     """
-    whole, _ = _totals(blocks)
+    whole, _ = totals(blocks)
     count = len(blocks.count)
     mean = whole.error  # [p]
     value = float(mean @ mean - whole.variance / whole.count)
@@ -170,11 +170,11 @@ def bias_squared(blocks: Blocks, level: float = LEVEL) -> Interval:
     return Interval(max(value, 0.0), middle - half if product > 0 else 0.0, middle + half)
 
 
-def _totals(blocks: Blocks) -> tuple[_Totals, _Totals]:
+def totals(blocks: Blocks) -> tuple[Totals, Totals]:
     """Return the sums over all blocks, and over all but each one [B, ...]."""
     count, first, distance = blocks.count, blocks.first, blocks.distance[0]
-    whole = _Totals(count.sum(), first.sum(0), distance.sum(), blocks.exact)
-    without = _Totals(
+    whole = Totals(count.sum(), first.sum(0), distance.sum(), blocks.exact)
+    without = Totals(
         whole.count - count, whole.first - first, whole.distance - distance, blocks.exact
     )
     return whole, without
