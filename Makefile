@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 JOBS ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
-.PHONY: setup quick test bench prove lint clean
+.PHONY: setup quick test check bench prove lint clean
 
 setup: $(STAMP)
 
@@ -22,6 +22,11 @@ quick: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -m "not prove" -q
 	$(BIN)/python -m pytest --ignore tests/benchmarks -m "not prove" -n $(JOBS) -q
+
+# The project's own gate: every estimator against the committed baseline, a minute on 2 cores.
+check: $(STAMP)
+	$(BIN)/benchbed run experiments/gate.yaml -j $(JOBS)
+	$(BIN)/benchbed check results/gate --baseline results/baseline/gate.jsonl
 
 # Every estimator's gradients a second, with pytest-benchmark; the table with ratios is make prove's.
 bench: $(STAMP)

@@ -37,8 +37,9 @@ ROOMS: list[tuple[str, ...]] = [
     ("analysis",),
     ("facts", "verification"),
     ("sweep",),
+    ("gate",),
     ("report",),
-    ("api", "testing"),
+    ("api", "testing", "pytest_plugin"),
     ("__init__",),  # benchbed itself, which shows what people import
     ("cli",),
 ]

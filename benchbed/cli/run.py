@@ -23,11 +23,15 @@ MOST_SKIPPED = 20  # reasons said on the terminal
 @click.option("-j", "--jobs", default=1, show_default=True, help="Processes on this machine.")
 @click.option("--results", default="results", show_default=True, help="Folder of all sweeps.")
 @click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(min=0),
+    help="Added to every seed of SPEC: other draws, such as each night's own.",
+)  # fmt: skip
+@click.option(
     "--compile",
     is_flag=True,
     help="Compile the draws, as 'compile: true' in SPEC: pays from some 10^7 draws a cell.",
 )
-def run(spec: str, jobs: int, results: str, compile: bool) -> None:
+def run(spec: str, jobs: int, results: str, seed: int, compile: bool) -> None:
     """Measure what SPEC asks for and its results do not hold yet.
 
     Interrupted, the same command goes on where it stopped; -j does not change any number.
@@ -36,9 +40,11 @@ def run(spec: str, jobs: int, results: str, compile: bool) -> None:
     from benchbed.sweep.spec_file import read_spec
 
     wanted = read_spec(spec)
+    if seed:
+        wanted = wanted.model_copy(update={"seeds": [seed + each for each in wanted.seeds]})
     if compile:
         wanted = wanted.model_copy(update={"compile": True})
-    _set_threads(ONE_THREAD)
+    set_threads(ONE_THREAD)
     from benchbed.sweep.run import run_sweep  # torch comes in there, if anything is to do
 
     with _Watch() as watch:
@@ -49,7 +55,7 @@ def run(spec: str, jobs: int, results: str, compile: bool) -> None:
     raise Exit(int(outcome.exit_code))
 
 
-def _set_threads(settings: dict[str, str]) -> None:
+def set_threads(settings: dict[str, str]) -> None:
     """One thread a process: set before torch and numpy read it."""
     import os
 

@@ -1,0 +1,1 @@
+"""Records and a baseline in, findings out: whether a change made a sweep worse."""

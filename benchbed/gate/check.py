@@ -1,0 +1,177 @@
+"""A sweep's folder against a baseline file: findings, and one exit code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchbed.analysis.gate.baseline import Baseline
+from benchbed.analysis.gate.finding import Finding, exit_code
+from benchbed.analysis.gate.gate import ALPHA, CPU_MARGIN, VARIANCE_MARGIN, gate
+from benchbed.errors import BadArgument, ExitCode, UnusableResults
+from benchbed.gate.load import Sweep, load_sweep
+from benchbed.gate.remeasure import again, foreign, retime
+from benchbed.gate.save import read_baseline
+from benchbed.records import Record
+from benchbed.sweep.spec import Spec
+
+QUIET = ("pass", "identical", "zero")  # outcomes that need no line of their own
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the gate says of one sweep.
+
+    Attributes:
+        sweep: its name.
+        baseline: where the baseline was read from.
+        findings: of every cell and test.
+        alpha: chance that anything fails that is as it was; CPU time is not in it.
+        notes: what a reader should know of the whole.
+    """
+
+    sweep: str
+    baseline: str
+    findings: Sequence[Finding]
+    alpha: float
+    notes: Sequence[str] = ()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """Return OK, REGRESSION or INCOMPLETE."""
+        return exit_code(self.findings)
+
+    def strict_exit_code(self) -> ExitCode:
+        """Return UNDECIDED, too, where draws did not decide."""
+        return exit_code(self.findings, strict=True)
+
+    @property
+    def notable(self) -> list[Finding]:
+        """What is not a pass, failures first."""
+        rank = ("fail", "incomplete", "undecided", "insensitive", "not compared")
+        loud = [finding for finding in self.findings if finding.outcome not in QUIET]
+        return sorted(loud, key=lambda finding: rank.index(finding.outcome))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many findings have each outcome."""
+        return dict(Counter(finding.outcome for finding in self.findings))
+
+    def summary(self) -> str:
+        """Say it in one line."""
+        cells = len({finding.cell for finding in self.findings if finding.cell})
+        counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.counts.items()))
+        word = {0: "passes", 1: "REGRESSED", 3: "is INCOMPLETE"}[int(self.exit_code)]
+        return f"{self.sweep} {word}: {cells} cells against {self.baseline}: {counts}"
+
+    def lines(self) -> list[str]:
+        """Return a line for each notable finding, then the notes and the summary."""
+        told = [
+            f"{finding.outcome}: {finding.cell or self.sweep}: {finding.test}: {finding.message}"
+            for finding in self.notable
+        ]
+        return [*told, *self.notes, self.summary()]
+
+
+def check_results(
+    results: Path,
+    baseline: Path,
+    *,
+    spec: Spec | None = None,
+    alpha: float = ALPHA,
+    variance_margin: float = VARIANCE_MARGIN,
+    cpu_margin: float = CPU_MARGIN,
+    cpu: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Report:
+    """Hold the sweep in the folder ``results`` against the file ``baseline``.
+
+    Args:
+        results: what ``benchbed run`` filled.
+        baseline: what ``benchbed baseline save`` wrote.
+        spec: names the code of your own that flagged cells may import to be measured again; a
+            results folder alone never makes anything be imported.
+        alpha: chance that anything fails that is as it was.
+        variance_margin: the largest ratio of variances that is let through.
+        cpu_margin: the largest ratio of CPU times that is let through.
+        cpu: whether times are compared, where the processor is the baseline's.
+        progress: told the name of each cell that is measured again.
+
+    Raises:
+        UnusableResults: the folder or the file cannot be used, or they do not compare.
+    """
+    if not 0 < alpha < 1:
+        raise BadArgument(f"alpha is a chance between 0 and 1, got {alpha}; such as 0.01")
+    for name, margin in (("variance", variance_margin), ("CPU", cpu_margin)):
+        if not margin >= 1:
+            raise BadArgument(f"a {name} margin is a ratio of at least 1, got {margin}")
+    held = read_baseline(baseline)
+    sweep = load_sweep(results)
+    _check_settings(sweep, held, results, baseline)
+    notes = []
+    same_processor = sweep.surroundings.get("processor") == held.surroundings.get("processor")
+    if cpu and not same_processor:
+        notes.append(
+            f"CPU times are not compared: {sweep.surroundings.get('processor')} now, "
+            f"{held.surroundings.get('processor')} in the baseline"
+        )
+    remeasure = _Remeasure(sweep, spec, results, progress)
+    findings = [
+        *sweep.findings,
+        *_vanished(sweep, held),
+        *gate(
+            sweep.groups, held, remeasure.again, remeasure.retime, alpha=alpha,
+            variance_margin=variance_margin, cpu_margin=cpu_margin, cpu=cpu and same_processor,
+        ),
+    ]  # fmt: skip
+    return Report(sweep.name, str(baseline), findings, alpha, notes)
+
+
+@dataclass(frozen=True)
+class _Remeasure:
+    sweep: Sweep
+    spec: Spec | None
+    results: Path
+    progress: Callable[[str], None]
+
+    def again(self, name: str) -> list[Record]:
+        """Measure a cell on fresh seeds."""
+        return again(self._allowed(name))
+
+    def retime(self, name: str) -> list[Record]:
+        """Time a cell again."""
+        return retime(self._allowed(name))
+
+    def _allowed(self, name: str) -> list[Record]:
+        """Return the records of a cell whose code may be imported."""
+        records = self.sweep.groups[name]
+        entries = (*self.spec.objectives, *self.spec.estimators) if self.spec else ()
+        named = {str(entry["name"]) for entry in entries}
+        unnamed = [own for own in foreign(records) if own not in named]
+        if unnamed:
+            raise BadArgument(
+                f"{name} must be measured again, and {self.results} does not say that "
+                f"{unnamed[0]} may be imported; name the sweep file that does with --spec SPEC"
+            )
+        self.progress(name)
+        return records
+
+
+def _check_settings(sweep: Sweep, held: Baseline, results: Path, baseline: Path) -> None:
+    for key, value in sweep.settings.items():
+        if held.settings.get(key) != value:
+            raise UnusableResults(
+                f"{results} has {key} {value} and {baseline} {held.settings.get(key)}: they do not "
+                "compare; run the sweep as the baseline was, or save another baseline"
+            )
+
+
+def _vanished(sweep: Sweep, held: Baseline) -> list[Finding]:
+    told = {finding.cell for finding in sweep.findings}
+    return [
+        Finding(name, "cell", "incomplete", "in the baseline, and not in this sweep")
+        for name in held.cells
+        if name not in sweep.groups and name not in told
+    ]

@@ -1,0 +1,171 @@
+"""What the gate's verdicts are worth: its false alarms, and its power against planted faults."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from benchbed.analysis.gate.gate import ALPHA
+from benchbed.analysis.intervals import LEVEL, Interval
+from benchbed.errors import BadArgument
+from benchbed.gate.targets import planned_targets
+from benchbed.gate.trial import Trial, named, run_trial
+from benchbed.sweep.cells import Cell, expand
+from benchbed.sweep.executors import InProcess, processes, stop
+from benchbed.sweep.spec import Spec
+
+GATE = 1  # to be counted up when the gate's rules change: older trials are of another gate
+OWN = Path(__file__).with_name("selftest.yaml")  # the sweep that is used where none is named
+
+
+@dataclass(frozen=True)
+class Selftest:
+    """Some trials.
+
+    Attributes:
+        cells: in the sweep.
+        targets: fault -> the cells it was planted in.
+        trials: in order of their number.
+        alpha: the false alarms that the gate allows itself.
+    """
+
+    cells: int
+    targets: dict[str, list[str]]
+    trials: Sequence[Trial]
+    alpha: float
+
+    @property
+    def false(self) -> int:
+        """How many trials failed although nothing had changed."""
+        return sum(bool(trial.false) for trial in self.trials)
+
+    def false_alarms(self) -> Interval:
+        """Return the share of such trials with its exact 95 % interval (Clopper and Pearson)."""
+        return share(self.false, len(self.trials))
+
+    def most_false(self) -> int:
+        """Return how many there may be: more has a chance under 1 % at the gate's own alpha."""
+        return int(stats.binom.ppf(0.99, len(self.trials), self.alpha))
+
+    def power(self, fault: str) -> tuple[int, int, Interval]:
+        """Return how often a fault was caught, of how many, and the share with its interval."""
+        met = [trial.planted[fault] for trial in self.trials if fault in trial.planted]
+        caught = sum(bool(failures) for _, failures in met)
+        return caught, len(met), share(caught, len(met))
+
+    def sound(self) -> bool:
+        """Say whether the false alarms keep their bound."""
+        return self.false <= self.most_false()
+
+
+def share(count: int, of: int) -> Interval:
+    """Return a share with its exact interval."""
+    if of == 0:
+        return Interval(float("nan"), 0.0, 1.0)
+    found = stats.binomtest(count, of).proportion_ci(LEVEL, "exact")
+    return Interval(count / of, float(found.low), float(found.high))
+
+
+def selftest(
+    spec: Spec,
+    *,
+    runs: int,
+    fault_runs: int,
+    jobs: int = 1,
+    alpha: float = ALPHA,
+    first: int = 0,
+    log: Path | None = None,
+    progress: Callable[[int, int], None] = lambda *_: None,
+) -> Selftest:
+    """Try the gate on a sweep of which nothing has changed, and on one with a planted fault.
+
+    Args:
+        spec: the sweep; its seeds are the trials' own.
+        runs: trials without a change.
+        fault_runs: in how many of them each fault is planted, too.
+        jobs: processes.
+        alpha: of the gate.
+        first: number of the first trial; other numbers are other seeds.
+        log: a file of finished trials, a line each: what it holds is not run again.
+        progress: told how many trials are done, of how many.
+
+    Raises:
+        BadArgument: fewer than one run, or more fault runs than runs.
+    """
+    if runs < 1 or not 0 <= fault_runs <= runs:
+        raise BadArgument(
+            f"a selftest needs one run or more, and no more fault runs than runs; got {runs} and "
+            f"{fault_runs}"
+        )
+    cells = named(expand(spec)[0])
+    targets = planned_targets(cells, alpha) if fault_runs else {}
+    recipe = _recipe(cells, targets, alpha, spec.timing)
+    done = {trial.number: trial for trial in _logged(log, recipe)}
+    wanted = range(first, first + runs)
+    todo = [number for number in wanted if number not in done]
+    pool = InProcess() if jobs == 1 else processes(min(jobs, max(1, len(todo))))
+    flying: set[Future[Trial]] = set()
+    queue = iter(todo)
+    try:
+        while True:
+            for number in itertools.islice(queue, 2 * jobs - len(flying)):
+                at = targets if number - first < fault_runs else {}
+                flying.add(
+                    pool.submit(run_trial, number, cells, at, alpha=alpha, timing=spec.timing)
+                )
+            if not flying:
+                break
+            ended, flying = wait(flying, return_when=FIRST_COMPLETED)
+            for future in ended:
+                trial = future.result()
+                done[trial.number] = trial
+                _append(log, recipe, trial)
+                progress(sum(number in done for number in wanted), runs)
+    finally:
+        stop(pool)
+    return Selftest(len(cells), targets, [done[number] for number in wanted], alpha)
+
+
+def _recipe(
+    cells: Mapping[str, Cell], targets: Mapping[str, Sequence[str]], alpha: float, timing: int
+) -> str:
+    """Hash what decides a trial, so that a log of other code or settings is passed over."""
+    ids = sorted(cell.id for cell in cells.values())
+    text = json.dumps([ids, dict(targets), alpha, timing, GATE], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _logged(log: Path | None, recipe: str) -> Iterator[Trial]:
+    if log is None or not log.exists():
+        return
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            found = json.loads(line)
+            if found.pop("recipe") == recipe:
+                yield _trial(found)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue  # cut short by a kill: that trial is run again
+
+
+def _trial(found: dict[str, Any]) -> Trial:
+    """Return the trial that ``asdict`` took apart."""
+    planted = {
+        fault: (cell, tuple((a, b, c) for a, b, c in failures))
+        for fault, (cell, failures) in found["planted"].items()
+    }
+    false = tuple((a, b, c) for a, b, c in found["false"])
+    return Trial(int(found["number"]), false, int(found["undecided"]), planted)
+
+
+def _append(log: Path | None, recipe: str, trial: Trial) -> None:
+    if log is not None:
+        with log.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"recipe": recipe} | asdict(trial)) + "\n")
