@@ -103,6 +103,22 @@ class TestExitCodes:
         assert all(line.startswith("fail: mine.py:mine x 1 on golden_bits: ") for line in lines)
         assert any((says or "its mean moved") in line for line in lines)
 
+    def test_three_times_the_work_is_a_regression(self, swept, tmp_path):
+        """Far past the margin of 1.5: the noise of a busy machine is not, three times running."""
+        timed = SPEC.replace("timing: 0", "timing: 1")
+        rerun(tmp_path, swept, spec=timed)
+        baseline = tmp_path / "timed.jsonl"
+        saved = call("baseline", "save", "results/gated", "--to", str(baseline), cwd=tmp_path)
+        assert saved.returncode == 0
+        again = "    for _ in range(4):\n        objective.family.sample(params, draws, 1, noise)\n"
+        slow = MINE.replace("    z = ", f"{again}    z = ")
+        rerun(tmp_path, swept, mine=slow, spec=timed)
+        done = check(tmp_path, baseline, "--spec", "s.yaml", "--json")
+        assert done.returncode == ExitCode.REGRESSION
+        failed = [f for f in json.loads(done.stdout)["findings"] if f["outcome"] == "fail"]
+        assert [(f["cell"][:4], f["test"]) for f in failed] == [("mine", "cpu")]
+        assert check(tmp_path, baseline, "--spec", "s.yaml", "--no-cpu").returncode == 0
+
     def test_your_own_code_is_imported_only_where_you_name_it(self, swept, tmp_path):
         baseline = rerun(tmp_path, swept, mine=MINE.replace("- 1.5)", "- 30.0)"))
         done = check(tmp_path, baseline)

@@ -14,7 +14,10 @@ import rich_click as click
 from click.exceptions import Exit, NoArgsIsHelpError
 
 from benchbed import __version__
+from benchbed.cli.baseline import baseline
+from benchbed.cli.check import check
 from benchbed.cli.cite import cite
+from benchbed.cli.compare import compare
 from benchbed.cli.context import Context
 from benchbed.cli.env import env
 from benchbed.cli.facts import facts
@@ -23,6 +26,7 @@ from benchbed.cli.new import new
 from benchbed.cli.report import report
 from benchbed.cli.run import run
 from benchbed.cli.scaling import scaling
+from benchbed.cli.selftest import selftest
 from benchbed.cli.status import status
 from benchbed.cli.table import table
 from benchbed.cli.verify import verify
@@ -41,7 +45,11 @@ def cli() -> None:
 
 
 cli.context_class = Context
-for _verb in (run, status, table, report, list_, verify, scaling, cite, facts, new, env):
+VERBS = (
+    *(run, status, table, report, verify, compare, check, baseline, selftest),
+    *(list_, scaling, cite, facts, new, env),
+)
+for _verb in VERBS:
     _verb.context_class = Context
     cli.add_command(_verb)
 

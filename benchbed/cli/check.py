@@ -13,7 +13,7 @@ from click.exceptions import Exit
 from benchbed.errors import BadArgument, UnusableResults
 
 if TYPE_CHECKING:
-    from benchbed.gate import Report
+    from benchbed.analysis.gate.report import Report
 
 MOST_LINES = 20  # on the terminal, of what does not fail
 

@@ -47,7 +47,7 @@ def run(spec: str, jobs: int, results: str, seed: int, compile: bool) -> None:
     set_threads(ONE_THREAD)
     from benchbed.sweep.run import run_sweep  # torch comes in there, if anything is to do
 
-    with _Watch() as watch:
+    with Watch() as watch:
         outcome = run_sweep(wanted, results, jobs, watch.update)
     for done in outcome.bad:
         click.echo(f"{done.status}: {done.message}", err=True)
@@ -62,7 +62,7 @@ def set_threads(settings: dict[str, str]) -> None:
     os.environ.update(settings)
 
 
-class _Watch:
+class Watch:
     """Say what will not be run, then show a progress bar if stderr is a terminal."""
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class _Watch:
         self._begun = False
         self._told: set[str] = set()
 
-    def __enter__(self) -> _Watch:
+    def __enter__(self) -> Watch:
         return self
 
     def update(self, outcome: Outcome) -> None:

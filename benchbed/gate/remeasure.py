@@ -97,4 +97,5 @@ def _measured(
         seed=record.seed,
         address=(*address, *noise_address(cell)),
         timing=timing,
+        compile=record.address.get("compile", False),
     )

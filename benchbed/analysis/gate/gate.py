@@ -95,6 +95,11 @@ def _biases(
         {name: _blocks(groups[name]) for name in promised},
         lambda name: _blocks(again(name)),
         certain=[name for name in promised if has_no_variance(groups[name][0])],
+        exact_variance={
+            name: found.variance
+            for name in promised
+            if (found := groups[name][0].exact) is not None and not now[name].tuned
+        },
         confirm_level=level,
     )
     return [_of_verdict(name, verdict) for name, verdict in verdicts.items()]

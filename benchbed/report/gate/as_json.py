@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any
 
-from benchbed.gate import Report
+from benchbed.analysis.gate.report import Report
 
 
 def as_json(report: Report, exit_code: int) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import string
 
 from benchbed.analysis.gate.finding import Finding
-from benchbed.gate import Report
+from benchbed.analysis.gate.report import Report
 
 PLAIN = set(string.ascii_letters + string.digits + " .,:;%()=+-/'")  # all else is an entity
 MARKS = {"fail": "❌", "incomplete": "❌", "undecided": "❔", "insensitive": "❔"}

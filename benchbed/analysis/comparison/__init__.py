@@ -1,0 +1,1 @@
+"""One estimator against others on the same noise: ratios, and who wins where."""
