@@ -18,7 +18,7 @@ from benchbed.cli.run import set_threads
 
 if TYPE_CHECKING:
     from benchbed.verification.check import Check
-    from benchbed.verification.estimator_report import EstimatorReport
+    from benchbed.verification.estimator.report import EstimatorReport
 
 
 @click.command("estimator")
@@ -88,8 +88,8 @@ def estimator(
     if adapter:
         given["as"] = adapter
     set_threads(ONE_THREAD)
-    from benchbed.verification.estimator import verify_estimator
-    from benchbed.verification.estimator_report import as_data
+    from benchbed.verification.estimator.report import as_data
+    from benchbed.verification.estimator.verify import verify_estimator
 
     with _bar() as watch:
         report = verify_estimator(
@@ -149,7 +149,7 @@ def _print_checks(checks: tuple[Check, ...]) -> None:
 
 
 def _print_findings(report: EstimatorReport) -> None:
-    from benchbed.verification.estimator_report import (
+    from benchbed.verification.estimator.report import (
         bias_in_words,
         interval_in_words,
         seen_in_words,

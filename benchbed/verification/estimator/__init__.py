@@ -1,0 +1,1 @@
+"""An estimator held against its contract, and against exact gradients."""
