@@ -90,10 +90,10 @@ def compare(
     if isinstance(estimators, (str, Mapping)):
         estimators = [estimators]
     at_least("compare", "seeds", seeds, 1)
-    target, problem = _objective(objective)
+    target, problem = objective_of(objective)
     groups, notices = [], set[str]()
     for number, like in enumerate(estimators):
-        entry, estimator = _estimator(like, samples, number)
+        entry, estimator = estimator_of(like, samples, number)
         records = []
         for seed in range(seeds):
             found = measure_cell(
@@ -101,7 +101,7 @@ def compare(
                 estimator,
                 draws=draws,
                 seed=seed,
-                address=(_fingerprint(problem),),
+                address=(fingerprint(problem),),
                 blocks=blocks,
                 dtype=dtype,
                 device=device,
@@ -136,16 +136,18 @@ def compare(
     return frame_of(groups)
 
 
-def _objective(like: ObjectiveLike) -> tuple[dict[str, Any], Objective]:
+def objective_of(like: ObjectiveLike) -> tuple[dict[str, Any], Objective]:
+    """Return the entry for tables, and the objective, of whatever people give."""
     if isinstance(like, Objective):
         return {"name": like.name}, like
     entry = _entry("objective", like)
     return entry, build_objective(**entry)
 
 
-def _estimator(
+def estimator_of(
     like: EstimatorLike, samples: int | None, number: int
 ) -> tuple[dict[str, Any], Estimator]:
+    """Return the entry for tables, and the estimator, of whatever people give."""
     if isinstance(like, Estimator):
         if samples not in (None, like.samples):
             raise BadArgument(
@@ -178,7 +180,7 @@ def _entry(kind: str, like: object) -> dict[str, Any]:
     )
 
 
-def _fingerprint(objective: Objective) -> str:
+def fingerprint(objective: Objective) -> str:
     """Return a name for the point the gradient is taken at, to address the noise by."""
     values = objective.params.detach().cpu().double().numpy().tobytes()
     return f"{objective.name} {hashlib.sha256(values).hexdigest()[:16]}"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from panel import blocks_of, fresh_blocks
 from scipy import stats
 
 from benchbed.analysis.bias import predicted_power, screen, sign_flip, visible_shrink
 from benchbed.analysis.verdict import holm, judge
+from benchbed.catalogue import build_estimator, build_objective
 from benchbed.errors import BadArgument
+from benchbed.measurement.exact_moments import exact_moments
 from benchbed.records import Blocks
 
 
@@ -110,7 +114,9 @@ def test_one_huge_draw_makes_it_undecided():
     draws = EXACT + correlated(rng, 640, "normal")
     draws[5] += 1e3
     cell = blocks_from(draws, EXACT)
-    assert judge({"cell": cell}, lambda _: cell)["cell"].outcome == "undecided"
+    verdict = judge({"cell": cell}, lambda _: cell)["cell"]
+    assert (verdict.outcome, verdict.reason) == ("undecided", "tails")
+    assert verdict.one_line().startswith("undecided: tails")
 
 
 def test_a_confirmation_that_finds_nothing_clears_the_cell():
@@ -146,7 +152,8 @@ def test_an_event_rarer_than_the_draws_is_no_bias():
     """A coordinate that never varied has no standard error: its t of thousands means nothing."""
     cell, fresh = rare()
     # Nor is it shown unbiased: a third of the gradient was never seen.
-    assert judge({"cell": fresh}, lambda _: fresh)["cell"].outcome == "undecided"
+    verdict = judge({"cell": fresh}, lambda _: fresh)["cell"]
+    assert (verdict.outcome, verdict.reason, verdict.draws_needed) == ("undecided", "unseen", None)
     assert judge({"cell": cell}, lambda _: fresh)["cell"].outcome == "undecided"
     # Met once, it has one draw's worth of variance: no better.
     once = fresh.first.copy()
@@ -195,3 +202,91 @@ def test_a_coordinate_that_stays_zero_is_not_unbiased():
     draws[:, 1] = EXACT[1]  # certain and right
     cell = blocks_from(draws, EXACT)
     assert judge({"cell": cell}, lambda _: cell)["cell"].outcome == "unbiased"
+
+
+def test_an_insensitive_cell_says_how_many_draws_would_show_five_percent():
+    """Where the draws that it asks for are drawn, the cell is no longer insensitive."""
+    rng = np.random.default_rng(51)
+    few = blocks_from(EXACT + correlated(rng, 6_400, "normal"), EXACT)
+    verdict = judge({"cell": few}, lambda _: few)["cell"]
+    assert verdict.outcome == "insensitive"
+    needed = verdict.draws_needed
+    assert needed is not None
+    assert needed >= 6_400 * (verdict.visible / 0.05) ** 2
+    assert needed == int(float(f"{needed:.1e}"))  # two digits
+    assert f"draw {needed:,} or more" in verdict.one_line()
+    many = blocks_from(EXACT + correlated(rng, int(1.2 * needed), "normal"), EXACT)
+    assert judge({"cell": many}, lambda _: many)["cell"].outcome == "unbiased"
+
+
+def test_a_gradient_of_zero_asks_for_no_number_of_draws():
+    rng = np.random.default_rng(52)
+    cell = blocks_from(correlated(rng, 640, "normal"), np.zeros(4))
+    verdict = judge({"cell": cell}, lambda _: cell)["cell"]
+    assert (verdict.outcome, verdict.draws_needed) == ("insensitive", None)
+    assert "the exact gradient is 0" in verdict.one_line()
+
+
+RARE = {"name": "rate_distortion", "multiplier": 0.2, "iterations": 3}  # logits up to 24
+
+
+@pytest.mark.parametrize("which", ["score_function", "leave_one_out"])
+@pytest.mark.parametrize("known", [False, True])
+def test_a_z_that_never_flips_makes_nothing_biased(which, known):
+    """Its coordinate hardly varies, so its mean is 50,000 of its own standard errors off.
+
+    Its own draws cannot tell; those of another coordinate show what one draw can be, and so do
+    exact moments.
+    """
+    problem, method = build_objective(**RARE), build_estimator(which, samples=2)
+    blocks = blocks_of(problem, method, 65_536, 31)
+    exact = exact_moments(problem, method)
+    assert exact is not None
+    np.testing.assert_allclose(exact.mean, blocks.exact, atol=1e-15)  # unbiased, no sampling error
+    verdict = judge(
+        {"cell": blocks},
+        lambda _: fresh_blocks(problem, method, 65_536, 31),
+        exact_variance={"cell": exact.variance} if known else None,
+    )["cell"]
+    assert verdict.outcome == ("undecided" if known else "insensitive")
+    assert verdict.reason == ("unseen" if known else "")
+    assert verdict.visible > 1
+
+
+def test_where_no_z_ever_flips_only_the_exact_variance_can_tell():
+    """Draws of a law that met none of its events look like a biased law that hardly varies."""
+    rng = np.random.default_rng(53)
+    chance, exact = 1e-9, np.array([2e-9, 1e-9])
+    draws = 0.1 * chance * rng.standard_normal((6_400, 2))
+    cell = blocks_from(draws, exact)
+    assert judge({"cell": cell}, lambda _: cell)["cell"].outcome == "biased"
+    known = {"cell": np.full(2, chance)}  # events of size 1
+    verdict = judge({"cell": cell}, lambda _: cell, exact_variance=known)["cell"]
+    assert (verdict.outcome, verdict.reason) == ("undecided", "unseen")
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_a_five_percent_shrink_is_caught_with_and_without_the_exact_variance(known):
+    """The planted fault, on bits at p = 0.02 whose draws are mostly near 0."""
+    problem = build_objective("quadratic", dimensions=4, target=0.3, logits=-3.9, reduce="sum")
+    method = build_estimator("leave_one_out", samples=4)
+    faulty = replace(method, draw=lambda *given: 0.95 * method.draw(*given))
+    exact = exact_moments(problem, method)
+    variance = {"cell": exact.variance} if known and exact else None
+    for subject, outcome in ((method, "unbiased"), (faulty, "biased")):
+        found = judge(
+            {"cell": blocks_of(problem, subject, 1_048_576, 32)},
+            lambda _, of=subject: fresh_blocks(problem, of, 262_144, 32),
+            exact_variance=variance,
+        )["cell"]
+        assert found.outcome == outcome, found.one_line()
+
+
+def test_a_small_coordinate_alone_off_is_still_found():
+    """The least error of a mean, one unmet draw, hides no fault that counts: 0.7 % here."""
+    rng = np.random.default_rng(54)
+    draws = EXACT + 0.5 * correlated(rng, 65_536, "normal")
+    draws[:, 2] = EXACT[2] + 0.01 * rng.standard_normal(65_536) + 0.01
+    cell = blocks_from(draws, EXACT, 64)
+    verdict = judge({"cell": cell}, lambda _: cell)["cell"]
+    assert (verdict.outcome, verdict.worst) == ("biased", 2)

@@ -631,14 +631,14 @@ def test_the_ratio_of_an_unbiased_estimator_is_read_below_the_floor():
     np.testing.assert_allclose(fitted["signal_fitted"], fitted["signal"])
 
 
-def test_a_measured_ratio_loses_what_noise_adds_and_is_not_fitted_below_the_floor():
-    rows = [row(count, unbiased=False) for count in (4, 16, 64)]
-    strong = {"snr": 0.5, "snr_low": 0.4, "snr_high": 0.6, "snr_floor": 0.3}
+def test_a_measured_ratio_is_the_summary_s_and_is_not_fitted_below_the_floor():
+    rows = [row(count, unbiased=False, snr_low=0.0) for count in (4, 16, 64)]
+    strong = {"snr": 0.4, "snr_low": 0.3, "snr_high": 0.5, "snr_floor": 0.3}
     frame = signal_to_noise(pd.DataFrame([*rows, row(256, unbiased="limit", **strong)]))
     assert set(frame["signal_from"]) == {MEASURED}
-    assert frame["signal"].tolist()[:3] == pytest.approx([math.sqrt(0.03**2 - 0.025**2)] * 3)
+    assert frame["signal"].tolist()[:3] == [0.03] * 3
     assert frame["signal_low"].tolist()[:3] == [0.0] * 3
-    assert frame["signal"].iloc[3] == pytest.approx(0.4)  # sqrt(0.5^2 - 0.3^2)
+    assert frame["signal"].iloc[3] == 0.4
     assert frame["signal_slope"].isna().all()
 
 

@@ -105,10 +105,6 @@ def _of_exact(row: Values) -> Interval:
 
 
 def _of_draws(row: Values) -> Interval:
-    """Return |E g| / sqrt(variance) without bias: E |mean|^2 = |E g|^2 + variance / draws."""
+    """Return |E g| / sqrt(variance) as the draws show it, from the summary."""
     value, low, high = (row[f"snr{end}"] for end in ("", "_low", "_high"))
-    if math.isnan(value):
-        return NOTHING
-    return Interval(
-        *(math.sqrt(max(max(x, 0.0) ** 2 - row["snr_floor"] ** 2, 0)) for x in (value, low, high))
-    )
+    return NOTHING if math.isnan(value) else Interval(value, low, high)

@@ -7,17 +7,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from benchbed.analysis.intervals import (
-    LEVEL,
     NOTHING,
     Interval,
-    jackknife,
     log_jackknife,
     of_log_mean,
     of_mean,
 )
+from benchbed.analysis.lengths import bias_squared, cosine, signal_to_noise
 from benchbed.records import Array, Blocks
 
 # A relative standard deviation under this is rounding: draws are float32.
@@ -37,9 +35,11 @@ class Summary:
         bias: |E g - exact| / |exact|, debiased by its own sampling variance, 0 where that is more.
         variance: trace of the covariance of ONE estimate; value 0 where ``zero``.
         mse: E |g - exact|^2 of one estimate.
-        snr: |E g| / sqrt(variance).
-        snr_floor: what ``snr`` would read, root mean square, if E g were 0: 1 / sqrt(draws).
-        cosine: between the mean of all draws and the exact gradient.
+        snr: |E g| / sqrt(variance), debiased by the mean's own sampling variance; an upper limit
+            where its interval starts at 0.
+        snr_floor: what the mean of all draws would read, root mean square, if E g were 0:
+            1 / sqrt(draws). Little below it can be told from 0.
+        cosine: between E g and the exact gradient; a lower limit where its interval ends at 1.
         skewness: of the coordinate where it is largest in size.
         kurtosis: of the coordinate where it is largest; 3 for a normal law.
         tail_share: of the sum of squares, in the largest single draw.
@@ -105,35 +105,22 @@ def summarize(blocks: Blocks) -> Summary:
     total = float(blocks.distance[0].sum())
     share = float(blocks.distance[2].max()) / total if total > 0 and not zero else 0.0
 
-    def interval(statistic: Callable[[Totals], Array], *, log: bool = False) -> Interval:
-        make = log_jackknife if log else jackknife
-        return make(float(statistic(whole)), statistic(without))
+    def interval(statistic: Callable[[Totals], Array]) -> Interval:
+        return log_jackknife(float(statistic(whole)), statistic(without))
 
     def relative(squared: float) -> float:
         return math.sqrt(max(squared, 0.0)) / norm if norm else math.nan
-
-    def snr(t: Totals) -> Array:
-        ratio: Array = np.linalg.norm(t.exact + t.error, axis=-1) / np.sqrt(t.variance)
-        return ratio
-
-    def cosine(t: Totals) -> Array:
-        mean = t.exact + t.error
-        lengths = np.linalg.norm(mean, axis=-1) * norm
-        along: Array = np.divide(
-            mean @ t.exact, lengths, out=np.zeros_like(lengths), where=lengths > 0
-        )
-        return along
 
     seconds = blocks.seconds / blocks.count
     return Summary(
         draws=draws,
         gradient_norm=norm,
         bias=bias_squared(blocks).map(relative),
-        variance=Interval(0.0, 0.0, 0.0) if zero else interval(lambda t: t.variance, log=True),
-        mse=interval(lambda t: t.distance / t.count, log=True),
-        snr=NOTHING if zero else interval(snr),
+        variance=Interval(0.0, 0.0, 0.0) if zero else interval(lambda t: t.variance),
+        mse=interval(lambda t: t.distance / t.count),
+        snr=NOTHING if zero else signal_to_noise(blocks),
         snr_floor=1 / math.sqrt(draws),
-        cosine=interval(cosine).map(lambda x: min(1.0, max(-1.0, x))) if norm else NOTHING,
+        cosine=cosine(blocks),
         skewness=math.nan if zero else skewness,
         kurtosis=math.nan if zero else kurtosis,
         tail_share=share,
@@ -143,31 +130,6 @@ def summarize(blocks: Blocks) -> Summary:
         wall=of_mean(seconds[1]),
         nonfinite=int(blocks.nonfinite.sum()),
     )
-
-
-def bias_squared(blocks: Blocks, level: float = LEVEL) -> Interval:
-    """Return |E g - exact|^2, debiased by its own sampling variance, with its interval.
-
-    The debiased square D of a mean error with covariance C has variance 4 x l + 2 tr C^2, where x
-    is the true square and l the variance along it. The interval holds every x with
-    (x - D)^2 <= t^2 (4 x l + 2 tr C^2): using the observed D for x in the variance would make it
-    too short whenever D came out small.
-    """
-    whole, _ = totals(blocks)
-    count = len(blocks.count)
-    mean = whole.error  # [p]
-    value = float(mean @ mean - whole.variance / whole.count)
-    spread = (blocks.first - mean * blocks.count[:, None]) * count / whole.count  # [B, p]
-    gram = spread @ spread.T / (count * (count - 1))  # its squares add up to tr C^2
-    size = float(mean @ mean)
-    along = spread @ mean / math.sqrt(size) if size > 0 else np.zeros(count)
-    variance = float(np.square(along).sum()) / (count * (count - 1))
-    rest = 2 * float(np.square(gram).sum())
-    t2 = float(stats.t.ppf((1 + level) / 2, count - 1)) ** 2
-    middle = max(value, 0.0) + 2 * t2 * variance
-    product = max(value, 0.0) ** 2 - t2 * rest
-    half = math.sqrt(max(middle**2 - product, 0.0))
-    return Interval(max(value, 0.0), middle - half if product > 0 else 0.0, middle + half)
 
 
 def totals(blocks: Blocks) -> tuple[Totals, Totals]:

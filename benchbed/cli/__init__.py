@@ -23,6 +23,7 @@ from benchbed.cli.env import env
 from benchbed.cli.facts import facts
 from benchbed.cli.list import list_
 from benchbed.cli.new import new
+from benchbed.cli.plan import plan
 from benchbed.cli.report import report
 from benchbed.cli.run import run
 from benchbed.cli.scaling import scaling
@@ -46,7 +47,7 @@ def cli() -> None:
 
 cli.context_class = Context
 VERBS = (
-    *(run, status, table, report, verify, compare, check, baseline, selftest),
+    *(plan, run, status, table, report, verify, compare, check, baseline, selftest),
     *(list_, scaling, cite, facts, new, env),
 )
 for _verb in VERBS:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import rich_click as click
 from click.exceptions import Exit
 
+from benchbed.analysis.advice import rounded_up
 from benchbed.cli._print_table import print_table
 from benchbed.cli.run import set_threads
 from benchbed.errors import ExitCode
@@ -94,7 +95,7 @@ def _sentences(found: Plan) -> list[str]:
     lines.append(
         f"A gradient {100 * SHRINK:g} % too short would show in {seen} of {len(found.groups)} rows"
         + (
-            f"; about {_rounded_up(max(more)):,} draws (within 1.7 times) would show it in all "
+            f"; about {rounded_up(max(more)):,} draws (within 1.7 times) would show it in all "
             "that have a gradient."
             if more
             else "."
@@ -163,17 +164,11 @@ def _percent(share: float) -> str:
 def _draws(group: Group) -> str:
     if not math.isfinite(group.needed):
         return "-"
-    return "enough" if group.needed == 0 else f"{_rounded_up(group.needed):,}"
+    return "enough" if group.needed == 0 else f"{rounded_up(group.needed):,}"
 
 
 def _times(ratio: float) -> str:
     return f"{ratio:.3g}" if math.isfinite(ratio) else "-"
-
-
-def _rounded_up(draws: float) -> int:
-    """Return a number with two digits, not below ``draws``."""
-    unit = int(10 ** max(0, math.floor(math.log10(draws)) - 1))
-    return math.ceil(draws / unit) * unit
 
 
 class _Bar:

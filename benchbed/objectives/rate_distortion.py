@@ -53,7 +53,7 @@ def rate_distortion(
     [data * dimensions] (or that by categories). As in ``elbo``, a term in closed form is counted
     from its value at the point, and terms: sampled reads the cost itself. A small multiplier and a
     few iterations drive q to certainty: what has less than a chance of 1 / draws is then seen in
-    closed form alone, and a bias test on draws may call any estimator biased. Row S23 of
+    closed form alone, and a bias test on draws is insensitive or undecided. Row S23 of
     benchbed.facts.coverage.
 
     Args:

@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 
 from scipy import stats
 
+from benchbed.analysis.advice import rounded_up
 from benchbed.analysis.comparison.bias import Standing, standings
 from benchbed.analysis.comparison.ratio import METRICS, Found, Metric, found_ratio
 from benchbed.analysis.comparison.sides import Pair, Side, pairs, sides
@@ -183,15 +184,9 @@ def _more(pair: Pair, log: LogEstimate, made: Found, level: float) -> More:
         return More("timing", 0)
     factor = sampled / from_draws
     if made.how == "over seeds":
-        return More("seeds", _rounded_up(len(pair.new.parts) * factor))
+        return More("seeds", rounded_up(len(pair.new.parts) * factor))
     draws = float(pair.new.first.address.get("draws", pair.new.parts[0].count.sum()))
-    return More("draws", _rounded_up(draws * factor))
-
-
-def _rounded_up(number: float) -> int:
-    """Return ``number`` rounded up to two digits."""
-    unit = 10.0 ** max(0, math.floor(math.log10(max(number, 1.0))) - 1)
-    return int(math.ceil(number / unit) * unit)
+    return More("draws", rounded_up(draws * factor))
 
 
 def _known(row: Row) -> bool:

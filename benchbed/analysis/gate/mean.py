@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from benchbed.analysis.advice import rounded_up
 from benchbed.analysis.gate.baseline import Reading
 from benchbed.analysis.gate.finding import Finding
 from benchbed.analysis.gate.mean_change import (
@@ -13,7 +14,7 @@ from benchbed.analysis.gate.mean_change import (
     visible_change,
 )
 from benchbed.analysis.gate.two_stage import two_stage
-from benchbed.analysis.gate.variance import Again, Pairs, two_digits
+from benchbed.analysis.gate.variance import Again, Pairs
 from benchbed.analysis.intervals import LEVEL, Interval, around
 from benchbed.analysis.verdict import SHRINK
 
@@ -77,6 +78,6 @@ def _told(now: Reading, then: Reading, p: float, fails: bool, level: float) -> F
     seen = f"a move of {100 * visible:.2g} % along the gradient would have shown"
     if visible <= SHRINK:
         return Finding("", "change of bias", "pass", seen, value, p)
-    needed = two_digits(min(now.draws, then.draws) * (visible / SHRINK) ** 2)
-    advice = f"only {seen}; draws: {needed}, here and in the baseline, would show 5 %"
+    needed = rounded_up(min(now.draws, then.draws) * (visible / SHRINK) ** 2)
+    advice = f"only {seen}; draws: {needed:,}, here and in the baseline, would show 5 %"
     return Finding("", "change of bias", "insensitive", advice, value, p)

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from benchbed.analysis.advice import rounded_up
 from benchbed.analysis.gate.baseline import Reading
 from benchbed.analysis.gate.finding import Finding
 from benchbed.analysis.gate.two_stage import two_stage
@@ -93,13 +94,7 @@ def _told(found: LogEstimate, margin: float, p: float, fails: bool, draws: int) 
         return Finding("", "variance", "pass", f"{size}{better}", value, p)
     if room > 0:
         needed = draws * (SURE * found.error / room) ** 2
-        advice = f"draws: {two_digits(needed)}, here and in the baseline, would tell"
+        advice = f"draws: {rounded_up(needed):,}, here and in the baseline, would tell"
     else:
-        advice = f"more than draws: {two_digits(4.0 * draws)}, here and in the baseline, would tell"
+        advice = f"more than draws: {rounded_up(4 * draws):,}, here and in the baseline, would tell"
     return Finding("", "variance", "undecided", f"{size}, {bound}; {advice}", value, p)
-
-
-def two_digits(number: float) -> str:
-    """Return a number of draws, rounded up to two digits."""
-    step = 10.0 ** max(0, math.floor(math.log10(max(number, 1.0))) - 1)
-    return f"{int(math.ceil(number / step) * step):,}"
