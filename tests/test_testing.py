@@ -154,7 +154,7 @@ class TestUnbiased:
             ({"objective": []}, BadArgument, "empty list"),
             ({"estimator": raises}, BrokenContract, "ZeroDivisionError.*objective="),
         ],
-        ids=str,
+        ids=lambda given: getattr(given, "__name__", None) or str(given)[:30].split("<")[0],
     )
     def test_what_cannot_work_is_said_in_one_line(self, arguments, error, match):
         with pytest.raises(error, match=match) as caught:
