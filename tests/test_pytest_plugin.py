@@ -45,7 +45,7 @@ def project(pytester, monkeypatch):
     """Return a project with a sweep of its own estimator, the baseline of it, and a test."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     pytester.makefile(".yaml", small=SPEC)
-    pytester.makepyfile(own=OWN.replace("FACTOR", "1.0"), test_gate=TEST)
+    pytester.makepyfile(own=OWN.replace("FACTOR", "1.0"), test_no_regression=TEST)
     spec = parse_spec(SPEC, "small.yaml")
     outcome = run_sweep(spec, pytester.path / "before")
     save_baseline(outcome.path, pytester.path / "small.txt")

@@ -265,7 +265,8 @@ def test_signal_to_noise_is_drawn_along_particles_with_its_slopes(tmp_path: Path
         low, high = rows["signal_slope_low"].iloc[0], rows["signal_slope_high"].iloc[0]
         assert abs(rows["signal_slope"].iloc[0] - slope) < 2 * (high - low) < 0.4
     assert set(loud["signal_from"]) == {"mean of the draws"}
-    assert set(weak_rows["signal_drawn"]) == {LIMIT}
+    # A 95 % interval of a true 0 leaves it out one time in 20.
+    assert (weak_rows["signal_drawn"] == LIMIT).sum() >= 4
     assert weak_rows["signal_slope"].isna().all()
     text = (figures / "signal_to_noise.svg").read_text()
     assert text.count('<g id="axes_') == 1
