@@ -9,13 +9,17 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from click.testing import CliRunner
 
+from benchbed.adapters import from_surrogate
 from benchbed.catalogue import build_estimator, build_objective
 from benchbed.cli import cli
 from benchbed.errors import BadArgument, IncompatiblePair, UnknownName
 from benchbed.verification.check import Check
+from benchbed.verification.estimator.latents import draws_the_law
 from benchbed.verification.estimator.means import known_mean
+from benchbed.verification.estimator.panel import standard_panel
 from benchbed.verification.estimator.report import EstimatorReport
 from benchbed.verification.estimator.verify import verify_estimator
 
@@ -192,3 +196,19 @@ def test_the_codes_in_their_order():
     assert empty.exit_code() == 3
     for checks, code in (((infinite,), 3), ((broken,), 1), ((infinite, broken), 1)):
         assert EstimatorReport("x", "none", "objective", checks, ()).exit_code() == code
+
+
+def test_a_one_hot_sampler_is_not_held_to_a_dirichlet():
+    """Its z has nearly the mean of that law's shares, and not their squares."""
+
+    def one_hot(logits, cost):
+        law = torch.distributions.OneHotCategorical(logits=logits)
+        z = law.sample()
+        value = cost(z)
+        return value.detach() * law.log_prob(z).sum(-1) + value
+
+    method = from_surrogate(one_hot)
+    places = {place.latents: place for place in standard_panel()}
+    assert draws_the_law(method, places["categorical"])
+    assert not draws_the_law(method, places["dirichlet"])
+    assert draws_the_law(build_estimator("score_function"), places["dirichlet"])

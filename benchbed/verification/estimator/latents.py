@@ -91,27 +91,39 @@ def _notes(reasons: dict[str, str]) -> list[str]:
 
 
 def draws_the_law(method: Estimator, place: Place) -> bool:
-    """Say whether the z given to J have the mean of the family's law, or nothing was asked of J."""
+    """Say whether the z given to J are of the family's law, or nothing was asked of J.
+
+    Held against the law's own samples in their mean and in the mean of their squares, which tells
+    a one-hot z from a Dirichlet's shares of the same mean.
+    """
     objective, family = place.objective, place.objective.family
-    wanted = family.mean(objective.params)
+    noise = stream(place.label, "law", dtype=torch.float64)
+    wanted = family.sample(objective.params, LAW_ROWS, 1, noise.child("wanted"))[:, 0].double()
     seen: list[Tensor] = []
     alike = True  # in shape
 
     def watching(z: Tensor, params: Tensor) -> Tensor:
         nonlocal alike
         if z.ndim > 2 and len(z) == LAW_ROWS:
-            alike &= z.shape[2:] == wanted.shape
-            seen.append(z.detach().double().mean(1))
+            alike &= z.shape[2:] == wanted.shape[1:]
+            seen.append(_moments(z.detach().double()))
         return objective.cost(z, params)
 
     there = replace(place, objective=replace(objective, cost=watching))
     try:
-        subject(there, method).rows(LAW_ROWS, stream(place.label, "law", dtype=torch.float64))
+        subject(there, method).rows(LAW_ROWS, noise)
     except Exception:
         return False
     if not seen or not alike:
         return alike
-    z = torch.stack(seen).mean(0)  # [draws, *items, *event]
-    error = z.std(0) / math.sqrt(LAW_ROWS) + 1e-6 * (1 + wanted.abs())
-    bound = float(stats.norm.isf(FALSE_ALARM / (2 * wanted.numel())))
-    return bool(((z.mean(0) - wanted).abs() <= bound * error).all())
+    found, law = torch.stack(seen).mean(0), _moments(wanted[:, None])
+    gap = (found.mean(0) - law.mean(0)).abs()
+    errors = [moments.std(0) / math.sqrt(LAW_ROWS) for moments in (found, law)]
+    error = torch.hypot(*errors) + 1e-6 * (1 + law.mean(0).abs())
+    bound = float(stats.norm.isf(FALSE_ALARM / (2 * gap.numel())))
+    return bool((gap <= bound * error).all())
+
+
+def _moments(z: Tensor) -> Tensor:
+    """Return z and z^2, each the mean over samples: [draws, 2, *items, *event]."""
+    return torch.stack([z.mean(1), z.square().mean(1)], 1)
