@@ -105,7 +105,7 @@ class TestExitCodes:
 
     def test_three_times_the_work_is_a_regression(self, swept, tmp_path):
         """Far past the margin of 1.5: the noise of a busy machine is not, three times running."""
-        timed = SPEC.replace("timing: 0", "timing: 1")
+        timed = SPEC.replace("timing: 0", "timing: 5")
         rerun(tmp_path, swept, spec=timed)
         baseline = tmp_path / "timed.jsonl"
         saved = call("baseline", "save", "results/gated", "--to", str(baseline), cwd=tmp_path)
@@ -273,12 +273,15 @@ class TestTheTests:
     def test_cpu_fails_only_if_every_run_is_slow(self):
         now, _ = reading(EXACT + correlated(np.random.default_rng(72), 640, "normal"))
         fast, slow = (LogEstimate(math.log(x), 0.01, 4) for x in (1.0, 2.0))
+        noisy = LogEstimate(math.log(2.0), 0.3, 4)
         pair = {"c": (replace(now, cpu=slow, reference="r"), replace(now, cpu=fast, reference="r"))}
         outcomes = [
             judge_cpu(pair, lambda _, runs=runs: runs.pop(0), margin=1.5)[0].outcome
-            for runs in ([slow, slow], [fast], [slow, fast])
+            for runs in ([slow, slow], [fast], [slow, fast], [slow, noisy])
         ]
-        assert outcomes == ["fail", "pass", "pass"]
+        assert outcomes == ["fail", "pass", "pass", "pass"]
+        once = {"c": (pair["c"][0], replace(pair["c"][1], cpu=LogEstimate(0.0, math.nan, 0)))}
+        assert judge_cpu(once, lambda _: slow, margin=1.5)[0].outcome == "not compared"
         other = {"c": (pair["c"][0], replace(pair["c"][1], reference="r2"))}
         assert judge_cpu(other, lambda _: slow, margin=1.5)[0].outcome == "not compared"
 

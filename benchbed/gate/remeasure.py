@@ -62,12 +62,12 @@ def again(records: Sequence[Record], plant: Plant = as_is) -> list[Record]:
     return found
 
 
-def retime(records: Sequence[Record], plant: Plant = as_is) -> list[Record]:
-    """Time a cell again, and nothing else."""
+def retime(records: Sequence[Record], plant: Plant = as_is, timing: int = RETIMED) -> list[Record]:
+    """Time a cell again, by so many alternations, and nothing else."""
     first = records[0]
     few = 2 * int(first.address["blocks"])
     measured = _measured(
-        first, plant, draws=few, dtype=first.address["dtype"], address=("retime",), timing=RETIMED
+        first, plant, draws=few, dtype=first.address["dtype"], address=("retime",), timing=timing
     )
     return [replace(first, cpu_ratios=measured.times.cpu_ratios)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -17,12 +18,13 @@ from benchbed.analysis.gate.gate import ALPHA
 from benchbed.analysis.intervals import LEVEL, Interval
 from benchbed.errors import BadArgument
 from benchbed.gate.targets import planned_targets
-from benchbed.gate.trial import Trial, named, run_trial
+from benchbed.gate.trial import Trial, named, run_trials
 from benchbed.sweep.cells import Cell, expand
 from benchbed.sweep.executors import InProcess, processes, stop
 from benchbed.sweep.spec import Spec
 
-GATE = 1  # to be counted up when the gate's rules change: older trials are of another gate
+TOGETHER = 10  # trials, whose CPU times are held against one baseline's
+GATE = 2  # to be counted up when the gate's rules change: older trials are of another gate
 OWN = Path(__file__).with_name("selftest.yaml")  # the sweep that is used where none is named
 
 
@@ -111,24 +113,25 @@ def selftest(
     done = {trial.number: trial for trial in _logged(log, recipe)}
     wanted = range(first, first + runs)
     todo = [number for number in wanted if number not in done]
-    pool = InProcess() if jobs == 1 else processes(min(jobs, max(1, len(todo))))
-    flying: set[Future[Trial]] = set()
-    queue = iter(todo)
+    groups = [todo[start : start + TOGETHER] for start in range(0, len(todo), TOGETHER)]
+    pool = InProcess() if jobs == 1 else processes(min(jobs, max(1, len(groups))))
+    flying: set[Future[list[Trial]]] = set()
+    queue = iter(groups)
+    work = functools.partial(
+        run_trials, cells=cells, targets=targets, before=first + fault_runs, alpha=alpha,
+        timing=spec.timing,
+    )  # fmt: skip
     try:
         while True:
-            for number in itertools.islice(queue, 2 * jobs - len(flying)):
-                at = targets if number - first < fault_runs else {}
-                flying.add(
-                    pool.submit(run_trial, number, cells, at, alpha=alpha, timing=spec.timing)
-                )
+            for numbers in itertools.islice(queue, (1 if jobs == 1 else 2 * jobs) - len(flying)):
+                flying.add(pool.submit(work, numbers))
             if not flying:
                 break
             ended, flying = wait(flying, return_when=FIRST_COMPLETED)
-            for future in ended:
-                trial = future.result()
+            for trial in itertools.chain.from_iterable(future.result() for future in ended):
                 done[trial.number] = trial
                 _append(log, recipe, trial)
-                progress(sum(number in done for number in wanted), runs)
+            progress(sum(number in done for number in wanted), runs)
     finally:
         stop(pool)
     return Selftest(len(cells), targets, [done[number] for number in wanted], alpha)

@@ -6,16 +6,18 @@ import functools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from benchbed.analysis.gate.baseline import Baseline, name_of, read_cell, settings_of
+from benchbed.analysis.gate.baseline import Baseline, cpu_of, name_of, read_cell, settings_of
 from benchbed.analysis.gate.baseline_text import from_text, to_text
 from benchbed.analysis.gate.finding import Finding
 from benchbed.analysis.gate.gate import gate
+from benchbed.analysis.variance_ratio import LogEstimate
 from benchbed.gate.faults import FAULTS
 from benchbed.gate.remeasure import Plant, again, as_is, retime
 from benchbed.measurement.cell import measure_cell
 from benchbed.records import Record
 from benchbed.sweep.cells import Cell, estimator_of, noise_address, objective_of
 
+LEAST_BASELINE_TIMING = 5
 Failure = tuple[str, str, str]  # cell, test, message
 
 
@@ -36,11 +38,42 @@ class Trial:
     planted: Mapping[str, tuple[str, tuple[Failure, ...]]]
 
 
+def run_trials(
+    numbers: Sequence[int],
+    cells: Mapping[str, Cell],
+    targets: Mapping[str, Sequence[str]],
+    *,
+    before: int,
+    alpha: float,
+    timing: int,
+) -> list[Trial]:
+    """Run some trials, their CPU times held against those of one baseline, as in life.
+
+    Args:
+        numbers: of the trials.
+        cells: of the sweep, by name.
+        targets: fault -> the cells it is planted in, which trials take in turns.
+        before: faults are planted in trials of smaller numbers alone.
+        alpha: of the gate.
+        timing: alternations with the reference kernel, in the baseline five at least; 0 leaves CPU
+            time out.
+    """
+    often = max(timing, LEAST_BASELINE_TIMING)
+    times = {
+        name: cpu_of(retime([_bare(cell)], timing=often))
+        for name, cell in (cells.items() if timing else ())
+    }
+    return [
+        run_trial(number, cells, targets if number < before else {}, times, alpha, timing)
+        for number in numbers
+    ]
+
+
 def run_trial(
     number: int,
     cells: Mapping[str, Cell],
     targets: Mapping[str, Sequence[str]],
-    *,
+    times: Mapping[str, LogEstimate | None],
     alpha: float,
     timing: int,
 ) -> Trial:
@@ -50,12 +83,17 @@ def run_trial(
         number: of the trial.
         cells: of the sweep, by name.
         targets: fault -> the cells it is planted in, which trials take in turns; empty for none.
+        times: CPU times in the baseline.
         alpha: of the gate.
         timing: alternations with the reference kernel; 0 leaves CPU time out.
     """
-    before = {name: [measured(cell, 2 * number, timing)] for name, cell in cells.items()}
+    before = {name: [measured(cell, 2 * number, 0)] for name, cell in cells.items()}
     now = {name: [measured(cell, 2 * number + 1, timing)] for name, cell in cells.items()}
     baseline = as_read(before)
+    baseline = replace(
+        baseline,
+        cells={name: replace(read, cpu=times.get(name)) for name, read in baseline.cells.items()},
+    )
     clean = gate(
         now, baseline, lambda name: again(now[name]), lambda name: retime(now[name]), alpha=alpha
     )
@@ -86,21 +124,24 @@ def measured(cell: Cell, seed: int, timing: int, plant: Plant = as_is) -> Record
         address=noise_address(cell),
         timing=timing,
     )
-    return Record(
-        cell.id, cell.objective, cell.estimator, cell.samples, seed, cell.address, "ok",
-        facts=found.facts, cpu_ratios=found.times.cpu_ratios, seconds=found.times.seconds,
-        blocks=found.blocks, exact=found.exact,
+    return replace(
+        _bare(cell), facts=found.facts, cpu_ratios=found.times.cpu_ratios, blocks=found.blocks,
+        exact=found.exact,
     )  # fmt: skip
+
+
+def _bare(cell: Cell) -> Record:
+    """Return the record of a cell without its numbers."""
+    return Record(
+        cell.id, cell.objective, cell.estimator, cell.samples, cell.seed, cell.address, "ok"
+    )
 
 
 def named(cells: Iterable[Cell]) -> dict[str, Cell]:
     """Return the cells of a sweep by name, its first seed's."""
     found: dict[str, Cell] = {}
     for cell in cells:
-        bare = Record(
-            cell.id, cell.objective, cell.estimator, cell.samples, cell.seed, cell.address, "ok"
-        )
-        found.setdefault(name_of(bare), cell)
+        found.setdefault(name_of(_bare(cell)), cell)
     return found
 
 

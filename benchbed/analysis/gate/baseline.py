@@ -18,6 +18,7 @@ from benchbed.analysis.variance_ratio import LogEstimate, log_of, over_tunings
 from benchbed.records import Blocks, Record
 
 SETTINGS = ("dtype", "device", "compile")  # cells that differ in them do not compare
+MEDIAN_ERROR = 1.2533  # of a median over that of a mean, for normal numbers: sqrt(pi / 2)
 LEAST_TUNINGS = 2  # seeds of an estimator that each seed tunes anew
 
 
@@ -129,8 +130,9 @@ def cpu_of(records: Sequence[Record]) -> LogEstimate | None:
     if not len(ratios):
         return None
     logs = np.log(ratios)
-    error = float(logs.std(ddof=1)) / math.sqrt(len(logs)) if len(logs) > 1 else math.nan
-    # The median: another program on the processor makes some alternations slow, never fast.
+    # The median: another program on the processor spoils some alternations, this side's or that.
+    spread = float(logs.std(ddof=1)) if len(logs) > 1 else math.nan
+    error = MEDIAN_ERROR * spread / math.sqrt(len(logs))
     return LogEstimate(float(np.median(logs)), error, len(logs) - 1)
 
 
