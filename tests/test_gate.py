@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -24,7 +25,7 @@ from benchbed.analysis.gate.two_stage import two_stage
 from benchbed.analysis.variance_ratio import LogEstimate
 from benchbed.errors import ExitCode, UnusableResults
 from benchbed.gate import Report
-from benchbed.records import Record
+from benchbed.records import Exact, Record
 from benchbed.report.gate import junit, markdown
 
 SPEC = """
@@ -122,7 +123,10 @@ class TestExitCodes:
     def test_your_own_code_is_imported_only_where_you_name_it(self, swept, tmp_path):
         baseline = rerun(tmp_path, swept, mine=MINE.replace("- 1.5)", "- 30.0)"))
         done = check(tmp_path, baseline)
-        refused(done, ExitCode.USAGE, "mine.py:mine may be imported", "--spec SPEC")
+        assert done.returncode == ExitCode.INCOMPLETE
+        assert "mine.py:mine may be imported" in done.stdout
+        assert "--spec SPEC" in done.stdout
+        assert "fail: " not in done.stdout
 
     def test_a_vanished_cell(self, swept, tmp_path):
         baseline = rerun(tmp_path, swept, spec=SPEC.replace("gumbel_softmax, ", ""))
@@ -149,6 +153,15 @@ class TestExitCodes:
         assert done.returncode == ExitCode.INCOMPLETE
         word = "nonfinite: " if how == "nan" else "failed: "
         assert f"incomplete: mine.py:mine x 1 on golden_bits: cell: {word}" in done.stdout
+
+    def test_results_of_other_source_are_not_checked(self, swept, tmp_path):
+        baseline = rerun(tmp_path, swept)
+        (tmp_path / "mine.py").write_text(MINE.replace("1.5", "1.6"))  # and not run again
+        for words in ((), ("--spec", "s.yaml")):
+            done = check(tmp_path, baseline, *words)
+            assert done.returncode == ExitCode.INCOMPLETE
+            assert "mine.py:mine x 1 on golden_bits: cell: " in done.stdout
+            assert "run the sweep again" in done.stdout
 
     @pytest.mark.parametrize("cut", ["a line", "half a line", "all", "words", "a version"])
     def test_a_baseline_that_cannot_be_used(self, swept, tmp_path, cut):
@@ -228,6 +241,10 @@ def reading(draws: np.ndarray, **facts: object) -> tuple[Reading, Record]:
         blocks=blocks_from(draws, EXACT, 64),
     )  # fmt: skip
     return read_cell([record]), record
+
+
+def normal(rng: np.random.Generator) -> np.ndarray:
+    return EXACT + 0.2 * rng.standard_normal((64_000, 4))
 
 
 class TestTheTests:
@@ -319,8 +336,90 @@ class TestTheTests:
         assert [f.outcome for f in found if f.test == "variance"] == ["fail"]
         held = Baseline("s", {}, {}, {"c": read_cell([noisy])})
         calm = replace(noisy, blocks=blocks_from(np.tile(EXACT, (640, 1)), EXACT, 64))
-        found = gate({"c": [calm]}, held, lambda _: [calm], lambda _: [calm])
-        assert [f.outcome for f in found if f.test == "variance"] == ["pass"]
+        sure = replace(calm, exact=Exact(EXACT, np.zeros(4)))
+        for record, outcome in ((calm, "fail"), (sure, "pass")):  # a detach, or an exact method
+            found = gate({"c": [record]}, held, lambda _, r=record: [r], lambda _, r=record: [r])
+            assert [f.outcome for f in found if f.test == "variance"] == [outcome]
+
+    def test_a_draw_that_died_is_a_regression(self):
+        """It promised no bias, and its zeros have no error bar: the baseline's mean decides."""
+        rng = np.random.default_rng(77)
+        held = Baseline("s", {}, {}, {"c": reading(normal(rng), unbiased=True)[0]})
+        for dead in (0, slice(None)):  # one coordinate, and all of them
+            draws = normal(rng)
+            draws[:, dead] = 0.0
+            _, record = reading(draws, unbiased=True)
+            found = gate({"c": [record]}, held, lambda _, r=record: [r], lambda _, r=record: [r])
+            assert "fail" in {f.outcome for f in found}, dead
+
+    def test_tails_do_not_hide_growth(self):
+        rng = np.random.default_rng(78)
+        held = Baseline("s", {}, {}, {"c": reading(normal(rng))[0]})
+        for scale, outcome in ((0.02, "undecided"), (100.0, "fail")):
+            wild = EXACT + scale * 0.2 * rng.standard_t(1.5, size=(64_000, 4))
+            _, record = reading(wild)
+            found = gate({"c": [record]}, held, lambda _, r=record: [r], lambda _, r=record: [r])
+            assert [f.outcome for f in found if f.test == "variance"] == [outcome]
+
+    def test_rare_events_are_undecided_and_not_a_move(self):
+        """A handful of events in the whole baseline: its mean has no error bar."""
+        rng, false = np.random.default_rng(79), 0
+
+        def rare(draws: int) -> np.ndarray:
+            return EXACT + 10.0 * (rng.random((draws, 1)) < 5 / 6_400) * np.ones(4)
+
+        for _ in range(60):
+            held = Baseline("s", {}, {}, {"c": reading(rare(6_400))[0]})
+            _, now = reading(rare(6_400))
+            _, fresh = reading(rare(102_400))
+            found = gate({"c": [now]}, held, lambda _, r=fresh: [r], lambda _, r=fresh: [r])
+            false += any(f.outcome == "fail" for f in found)
+        assert false <= stats.binom.isf(1e-4, 60, 0.01)
+
+    def test_another_objective_of_the_same_name_is_told(self):
+        rng = np.random.default_rng(80)
+        held = Baseline("s", {}, {}, {"c": reading(normal(rng))[0]})
+        _, record = reading(normal(rng))
+        moved = replace(record.blocks, exact=0.9 * EXACT)
+        found = gate(
+            {"c": [replace(record, blocks=moved)]}, held, lambda _: [record], lambda _: [record]
+        )
+        failed = [f for f in found if f.outcome == "fail" and f.test == "promise"]
+        assert "another objective" in failed[0].message
+
+    def test_what_cannot_be_measured_again_is_incomplete_and_the_rest_is_told(self):
+        rng = np.random.default_rng(81)
+        _, kept = reading(normal(rng))
+        held = Baseline("s", {}, {}, {"c": read_cell([kept]), "d": read_cell([kept])})
+        _, moved = reading(normal(rng) + 0.5)
+
+        def again(name: str) -> list[Record]:
+            if name == "c":
+                raise RuntimeError("expected m1 and m2 to have the same dtype")
+            return [moved]
+
+        found = gate({"c": [moved], "d": [moved]}, held, again, again)
+        assert {(f.cell, f.outcome) for f in found if f.outcome in ("fail", "incomplete")} == {
+            ("c", "incomplete"),
+            ("d", "fail"),
+        }
+        lost = next(f for f in found if f.outcome == "incomplete")
+        assert "RuntimeError: expected m1" in lost.message
+
+    def test_numbers_that_are_not_finite_never_reach_a_test(self):
+        """One draw in all differs: without its block there is no variance, and no logarithm."""
+        draws = np.tile(EXACT, (640, 1))
+        draws[3] += 5.0
+        kept, record = reading(draws)
+        assert kept.heavy
+        held = Baseline("s", {}, {}, {"c": kept})
+        assert from_text(to_text(held), "f").cells["c"].heavy
+        found = gate({"c": [record]}, held, lambda _: [record], lambda _: [record])
+        assert {f.outcome for f in found} <= {"pass", "identical", "undecided"}
+        sound, _ = reading(normal(np.random.default_rng(82)))
+        text = to_text(Baseline("s", {}, {}, {"c": sound}))
+        with pytest.raises(UnusableResults, match="not finite"):
+            from_text(re.sub('"gradient_norm": [0-9.]+', '"gradient_norm": null', text), "f")
 
     def test_an_estimator_tuned_once_is_undecided(self):
         rng = np.random.default_rng(76)

@@ -31,11 +31,11 @@ timing: 0
 
 
 def test_nothing_changed_passes_and_every_fault_is_caught():
-    """Six cells, three trials: the planned power is 0.99 a fault, so one miss in 12 is 1 in 8."""
+    """Six cells, three trials: the planned power is 0.99 a fault, so one miss in 15 is 1 in 7."""
     found = selftest(parse_spec(SMALL), runs=3, fault_runs=3)
     assert found.false == 0
     caught = {fault: found.power(fault)[0] for fault in FAULTS}
-    assert sum(caught.values()) >= 11, caught
+    assert sum(caught.values()) >= 14, caught
     assert all(caught.values())
 
 

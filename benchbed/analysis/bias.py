@@ -42,7 +42,7 @@ def sign_flip(blocks: Blocks, flips: int, seed: int, variance: Array | None = No
     values = _block_means(blocks, variance)
     rng = np.random.default_rng(seed)
     count, reached, second = len(values), 0, np.square(values).sum(0)
-    floor = np.square(_floor(blocks))
+    floor = np.square(least_error(blocks))
 
     def largest(signs: Array) -> Array:
         means = signs @ values / count
@@ -141,7 +141,7 @@ def _means(blocks: Blocks, variance: Array | None = None) -> tuple[Array, Array]
     values = _block_means(blocks, variance)
     count = len(values)
     error = values.std(0, ddof=1) / math.sqrt(count)
-    return values.mean(0), np.hypot(error, _floor(blocks))
+    return values.mean(0), np.hypot(error, least_error(blocks))
 
 
 def _block_means(blocks: Blocks, variance: Array | None = None) -> Array:
@@ -162,7 +162,7 @@ def _sizes(blocks: Blocks, variance: Array | None = None) -> Array:
     return np.append(exact, np.linalg.norm(exact))
 
 
-def _floor(blocks: Blocks) -> float:
+def least_error(blocks: Blocks) -> float:
     """Return the least standard error of a mean: rounding, and one draw that was not met.
 
     A coordinate of a nearly certain z hardly varies until z flips, and its mean is off by that

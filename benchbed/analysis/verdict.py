@@ -79,6 +79,8 @@ class Verdict:
         seen = f"a shrink of {100 * self.visible:.2g} % or more would have shown"
         if self.outcome == "biased":
             value, low, high = (f"{100 * x:.3g}" for x in self.bias)
+            if not math.isfinite(self.bias.value):
+                return "biased: the exact gradient is 0 and the mean is not"
             return f"biased: |bias| is {value} % of the gradient [{low}, {high}]"
         if self.outcome == "unbiased":
             return f"unbiased: {seen}"

@@ -76,11 +76,10 @@ def check(
 
     report = check_results(
         Path(results), Path(baseline), spec=named, alpha=alpha, variance_margin=variance_margin,
-        cpu_margin=cpu_margin, cpu=not no_cpu, progress=_say,
+        cpu_margin=cpu_margin, cpu=not no_cpu, strict=strict, progress=_say,
     )  # fmt: skip
-    code = report.strict_exit_code() if strict else report.exit_code
     if as_json:
-        click.echo(to_json(report, int(code)))
+        click.echo(to_json(report))
     else:
         _print(report)
     for file in (markdown, os.environ.get("GITHUB_STEP_SUMMARY")):
@@ -88,7 +87,7 @@ def check(
             _write(file, to_markdown(report), "a")
     if junit:
         _write(junit, to_junit(report), "w")
-    raise Exit(int(code))
+    raise Exit(int(report.exit_code))
 
 
 def _say(name: str) -> None:
@@ -98,13 +97,15 @@ def _say(name: str) -> None:
 
 def _print(report: Report) -> None:
     loud = [finding for finding in report.notable if finding.outcome in ("fail", "incomplete")]
-    *lines, summary = report.lines()
-    for line in lines[: len(loud) + MOST_LINES]:
+    lines = report.lines()
+    told, notes = lines[: len(report.notable)], lines[len(report.notable) :]
+    for line in told[: len(loud) + MOST_LINES]:
         click.echo(line)
-    left = len(lines) - len(loud) - MOST_LINES
+    left = len(told) - len(loud) - MOST_LINES
     if left > 0:
-        click.echo(f"and {left} more that draws did not decide; --json shows them all")
-    click.echo(summary)
+        click.echo(f"and {left} more that do not fail; --json shows them all")
+    for line in notes:
+        click.echo(line)
 
 
 def _write(file: str, text: str, mode: str) -> None:

@@ -10,11 +10,14 @@ from benchbed.analysis.gate.baseline import Baseline
 from benchbed.analysis.gate.finding import Finding
 from benchbed.analysis.gate.gate import ALPHA, CPU_MARGIN, VARIANCE_MARGIN, gate
 from benchbed.analysis.gate.report import Report
-from benchbed.errors import BadArgument, UnusableResults
+from benchbed.errors import BadArgument, BenchbedError, UnusableResults
 from benchbed.gate.load import Sweep, load_sweep
-from benchbed.gate.remeasure import again, foreign, retime
+from benchbed.gate.remeasure import again, cell_of, foreign, retime
 from benchbed.gate.save import read_baseline
 from benchbed.records import Record
+from benchbed.store.provenance import provenance
+from benchbed.sweep.cells import check_source
+from benchbed.sweep.fingerprint import foundations
 from benchbed.sweep.spec import Spec
 
 
@@ -27,6 +30,7 @@ def check_results(
     variance_margin: float = VARIANCE_MARGIN,
     cpu_margin: float = CPU_MARGIN,
     cpu: bool = True,
+    strict: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Report:
     """Hold the sweep in the folder ``results`` against the file ``baseline``.
@@ -40,6 +44,7 @@ def check_results(
         variance_margin: the largest ratio of variances that is let through.
         cpu_margin: the largest ratio of CPU times that is let through.
         cpu: whether times are compared, where the processor is the baseline's.
+        strict: whether what draws did not decide counts against the sweep.
         progress: told the name of each cell that is measured again.
 
     Raises:
@@ -54,22 +59,26 @@ def check_results(
     sweep = load_sweep(results)
     _check_settings(sweep, held, results, baseline)
     notes = []
-    same_processor = sweep.surroundings.get("processor") == held.surroundings.get("processor")
-    if cpu and not same_processor:
+    there, here = held.surroundings.get("processor"), provenance()["processor"]
+    comparable = sweep.processor == there == here and sweep.settings["device"] == "cpu"
+    if cpu and not comparable:
         notes.append(
-            f"CPU times are not compared: {sweep.surroundings.get('processor')} now, "
-            f"{held.surroundings.get('processor')} in the baseline"
+            "times are not compared, which needs one processor: the sweep has "
+            f"{sweep.processor or 'several, or none known'}, the baseline {there}, this machine "
+            f"{here}, and the device is {sweep.settings['device']}"
         )
+    stale = _stale(sweep)
     remeasure = _Remeasure(sweep, spec, results, progress)
     findings = [
         *sweep.findings,
         *_vanished(sweep, held),
+        *stale,
         *gate(
             sweep.groups, held, remeasure.again, remeasure.retime, alpha=alpha,
-            variance_margin=variance_margin, cpu_margin=cpu_margin, cpu=cpu and same_processor,
+            variance_margin=variance_margin, cpu_margin=cpu_margin, cpu=cpu and comparable,
         ),
     ]  # fmt: skip
-    return Report(sweep.name, str(baseline), findings, alpha, notes)
+    return Report(sweep.name, str(baseline), findings, alpha, notes, strict)
 
 
 @dataclass(frozen=True)
@@ -109,6 +118,20 @@ def _check_settings(sweep: Sweep, held: Baseline, results: Path, baseline: Path)
                 f"{results} has {key} {value} and {baseline} {held.settings.get(key)}: they do not "
                 "compare; run the sweep as the baseline was, or save another baseline"
             )
+
+
+def _stale(sweep: Sweep) -> list[Finding]:
+    """Tell the cells that were measured with other source than is here; nothing is imported."""
+    findings = []
+    measurement = foundations()["measurement"]
+    for name, records in sweep.groups.items():
+        try:
+            check_source(cell_of(records[0]))
+            if records[0].address["foundations"]["measurement"] != measurement:
+                raise BadArgument(f"{name}: benchbed measures otherwise now; run the sweep again")
+        except BenchbedError as error:
+            findings.append(Finding(name, "cell", "incomplete", str(error)))
+    return findings
 
 
 def _vanished(sweep: Sweep, held: Baseline) -> list[Finding]:

@@ -76,6 +76,15 @@ def _detached(_: Objective, estimator: Estimator) -> Estimator:
     return replace(estimator, draw=draw)
 
 
+def _dead(_: Objective, estimator: Estimator) -> Estimator:
+    """Return zeros: what a detach in the wrong place leaves."""
+
+    def draw(problem: Objective, params: Tensor, draws: int, noise: Noise) -> Tensor:
+        return torch.zeros_like(estimator.draw(problem, params, draws, noise))
+
+    return replace(estimator, draw=draw)
+
+
 def _promises(_: Objective, estimator: Estimator) -> bool:
     return estimator.unbiased is True
 
@@ -97,4 +106,5 @@ FAULTS: Mapping[str, Fault] = {
         lambda _, estimator: "differentiable" in estimator.needs,
         _detached,
     ),
+    "dead draw": Fault("every estimate is 0", lambda *_: True, _dead),
 }

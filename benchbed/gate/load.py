@@ -13,6 +13,7 @@ from benchbed.errors import UnusableResults
 from benchbed.records import Record
 from benchbed.store import Results
 
+UNKNOWN = (None, "", "unknown")
 FACTS = ("commit", "dirty", "processor", "torch", "numpy")  # of the surroundings, for a reader
 
 
@@ -26,6 +27,7 @@ class Sweep:
         findings: what is missing, failed or not finite.
         settings: dtype, device ... of its cells.
         surroundings: commit, processor and versions of the first record.
+        processor: of every record; empty where it is unknown, or they differ.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Sweep:
     findings: list[Finding]
     settings: dict[str, Any]
     surroundings: dict[str, Any]
+    processor: str
 
 
 def load_sweep(results: Path) -> Sweep:
@@ -70,12 +73,16 @@ def load_sweep(results: Path) -> Sweep:
             f"write blocks: {LEAST_BLOCKS} or more in its spec and run it again"
         )
     facts = _flat(store.provenance(first.provenance))
+    places = {record.provenance for record in found.values()}
+    processors = {_flat(store.provenance(place)).get("processor") for place in places}
+    alone = next(iter(processors)) if len(processors) == 1 else None
     return Sweep(
         str(sweep.get("name", results.name)),
         groups,
         findings,
         settings_of(first),
         {key: facts[key] for key in FACTS if key in facts},
+        "" if alone in UNKNOWN else str(alone),
     )
 
 

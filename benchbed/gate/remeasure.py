@@ -30,10 +30,10 @@ def foreign(records: Sequence[Record]) -> list[str]:
 
 
 def again(records: Sequence[Record], plant: Plant = as_is) -> list[Record]:
-    """Measure a cell on fresh noise, with 16 times its draws, in float64.
+    """Measure a cell on fresh noise, with 16 times its draws, in its own dtype.
 
-    The noise has the sweep's own seeds in its address: fresh to the sweep, and the same when the
-    same sweep is checked twice.
+    In float64 a fault of float32 alone would be acquitted. The noise has the sweep's own seeds in
+    its address: fresh to the sweep, and the same when the same sweep is checked twice.
 
     Args:
         records: of the cell, its seeds.
@@ -48,7 +48,7 @@ def again(records: Sequence[Record], plant: Plant = as_is) -> list[Record]:
     found = []
     for number in range(count):
         measured = _measured(
-            first, plant, draws=CONFIRM_FACTOR * total // count, dtype="float64",
+            first, plant, draws=CONFIRM_FACTOR * total // count, dtype=first.address["dtype"],
             address=("confirm", str(number), *(str(record.seed) for record in records)),
         )  # fmt: skip
         lost = int(measured.blocks.nonfinite.sum())
@@ -72,6 +72,14 @@ def retime(records: Sequence[Record], plant: Plant = as_is, timing: int = RETIME
     return [replace(first, cpu_ratios=measured.times.cpu_ratios)]
 
 
+def cell_of(record: Record) -> Cell:
+    """Return the cell that a record is of."""
+    return Cell(
+        record.cell, record.objective, record.estimator, record.samples, record.seed,
+        record.address,
+    )  # fmt: skip
+
+
 def _measured(
     record: Record,
     plant: Plant,
@@ -81,10 +89,7 @@ def _measured(
     address: tuple[str, ...],
     timing: int = 0,
 ) -> Measured:
-    cell = Cell(
-        record.cell, record.objective, record.estimator, record.samples, record.seed,
-        record.address,
-    )  # fmt: skip
+    cell = cell_of(record)
     check_source(cell)
     objective = objective_of(cell)
     return measure_cell(

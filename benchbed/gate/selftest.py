@@ -19,12 +19,13 @@ from benchbed.analysis.intervals import LEVEL, Interval
 from benchbed.errors import BadArgument
 from benchbed.gate.targets import planned_targets
 from benchbed.gate.trial import Trial, named, run_trials
+from benchbed.store.provenance import provenance
 from benchbed.sweep.cells import Cell, expand
 from benchbed.sweep.executors import InProcess, processes, stop
+from benchbed.sweep.fingerprint import fingerprint_of
 from benchbed.sweep.spec import Spec
 
 TOGETHER = 10  # trials, whose CPU times are held against one baseline's
-GATE = 2  # to be counted up when the gate's rules change: older trials are of another gate
 OWN = Path(__file__).with_name("selftest.yaml")  # the sweep that is used where none is named
 
 
@@ -109,9 +110,13 @@ def selftest(
         )
     cells = named(expand(spec)[0])
     targets = planned_targets(cells, alpha) if fault_runs else {}
-    recipe = _recipe(cells, targets, alpha, spec.timing)
-    done = {trial.number: trial for trial in _logged(log, recipe)}
+    recipe = _recipe(cells, alpha, spec.timing)
     wanted = range(first, first + runs)
+    done = {
+        trial.number: trial
+        for trial in _logged(log, recipe)
+        if trial.planted or not targets or trial.number >= first + fault_runs
+    }
     todo = [number for number in wanted if number not in done]
     groups = [todo[start : start + TOGETHER] for start in range(0, len(todo), TOGETHER)]
     pool = InProcess() if jobs == 1 else processes(min(jobs, max(1, len(groups))))
@@ -137,12 +142,14 @@ def selftest(
     return Selftest(len(cells), targets, [done[number] for number in wanted], alpha)
 
 
-def _recipe(
-    cells: Mapping[str, Cell], targets: Mapping[str, Sequence[str]], alpha: float, timing: int
-) -> str:
-    """Hash what decides a trial, so that a log of other code or settings is passed over."""
+def _recipe(cells: Mapping[str, Cell], alpha: float, timing: int) -> str:
+    """Hash what decides a trial, so that a log of other code or settings is passed over.
+
+    The planned cells are left out: they follow from the rest, and trials without faults have none.
+    """
     ids = sorted(cell.id for cell in cells.values())
-    text = json.dumps([ids, dict(targets), alpha, timing, GATE], sort_keys=True)
+    source = fingerprint_of("", "benchbed.gate.trial")  # and all that it imports
+    text = json.dumps([ids, source, alpha, timing, provenance()["processor"]])
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

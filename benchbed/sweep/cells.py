@@ -103,7 +103,8 @@ def check_source(cell: Cell) -> None:
     """Raise BadArgument if the source of a cell is no longer what its id was made of."""
     if _sources(cell.objective, cell.estimator) != cell.address["source"]:
         raise BadArgument(
-            f"{cell.one_line()}: its source changed while the sweep ran; run it again"
+            f"{cell.one_line()}: its source is not what the sweep began with, or is not found from "
+            "here; run the sweep again"
         )
 
 

@@ -15,7 +15,7 @@ from benchbed.analysis.summary import pool, summarize
 from benchbed.analysis.table import label
 from benchbed.analysis.tails import variance_is_uncertain
 from benchbed.analysis.variance_ratio import LogEstimate, log_of, over_tunings
-from benchbed.records import Blocks, Record
+from benchbed.records import Array, Blocks, Record
 
 SETTINGS = ("dtype", "device", "compile")  # cells that differ in them do not compare
 MEDIAN_ERROR = 1.2533  # of a median over that of a mean, for normal numbers: sqrt(pi / 2)
@@ -34,13 +34,16 @@ class Reading:
         slopes: how many of them also take dJ/dz.
         draws: in all.
         gradient_norm: of the exact gradient.
+        parameters: of the objective.
         zero: no variance beyond rounding.
-        heavy: tails that leave the variance's standard error unknown.
+        certain: no variance at all, as marginalizing the estimator shows.
+        heavy: tails, or events too rare, that leave the variance's standard error unknown.
         variance: of one estimate, its trace; None where zero, or tuned once only.
         mean: its bias along some directions; None where tuned once only.
         cpu: time of an estimate in rows of the reference kernel; None where it was not timed.
         reference: which kernel.
         digest: of every sum; equal where the numbers are the same to the last bit.
+        block_variances: each block's own variance of one estimate; not kept in a file.
     """
 
     unbiased: bool | str
@@ -50,13 +53,16 @@ class Reading:
     slopes: float
     draws: int
     gradient_norm: float
+    parameters: int
     zero: bool
+    certain: bool
     heavy: bool
     variance: LogEstimate | None
     mean: MeanSketch | None
     cpu: LogEstimate | None
     reference: str
     digest: str
+    block_variances: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,9 +106,12 @@ def read_cell(records: Sequence[Record]) -> Reading:
     blocks, facts = pool(parts), records[0].facts
     whole, tuned = summarize(blocks), bool(facts.get("tuned"))
     known = not tuned or len(parts) >= LEAST_TUNINGS
-    variance = None
+    variance, heavy = None, whole.heavy or variance_is_uncertain(blocks)
     if known and not whole.zero:
-        variance = over_tunings(parts) if tuned else log_of(blocks)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a block of equal draws: told below
+            variance = over_tunings(parts) if tuned else log_of(blocks)
+        if not all(map(math.isfinite, variance)):
+            variance, heavy = None, True
     mean = None
     if known:
         mean = sketch_over_tunings(parts) if tuned else sketch(blocks)
@@ -114,14 +123,32 @@ def read_cell(records: Sequence[Record]) -> Reading:
         slopes=float(facts.get("slopes", math.nan)),
         draws=whole.draws,
         gradient_norm=whole.gradient_norm,
+        parameters=len(blocks.exact),
         zero=whole.zero,
-        heavy=not whole.zero and (whole.heavy or variance_is_uncertain(blocks)),
+        certain=has_no_variance(records[0]),
+        heavy=heavy and not whole.zero,
         variance=variance,
         mean=mean,
         cpu=cpu_of(records),
         reference=str(facts.get("reference", "")),
         digest=_digest(parts),
+        block_variances=tuple(block_variances(blocks).tolist()),
     )
+
+
+def has_no_variance(record: Record) -> bool:
+    """Say whether marginalizing the estimator showed that it has no variance at all."""
+    found = record.exact
+    if record.estimator["name"] == "exact":
+        return True
+    return found is not None and bool(found.variance.sum() <= 1e-20 * (found.mean**2).sum())
+
+
+def block_variances(blocks: Blocks) -> Array:
+    """Return each block's own variance of one estimate, its trace, [B]."""
+    spread = blocks.distance[0] - np.square(blocks.first).sum(1) / blocks.count
+    found: Array = np.maximum(spread, 0) / (blocks.count - 1)
+    return found
 
 
 def cpu_of(records: Sequence[Record]) -> LogEstimate | None:

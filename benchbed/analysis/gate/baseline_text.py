@@ -16,7 +16,9 @@ from benchbed.errors import UnusableResults
 
 FORMAT = 1
 DIGITS = 7  # of every number in the file
-USUAL = {"target": "objective", "tuned": False, "zero": False, "heavy": False, "slopes": 0.0}
+USUAL = {"target": "objective", "slopes": 0.0}
+USUAL |= dict.fromkeys(("tuned", "zero", "certain", "heavy"), False)
+KEPT = [name for name in Reading.__dataclass_fields__ if name != "block_variances"]
 
 
 def to_text(baseline: Baseline) -> str:
@@ -44,7 +46,9 @@ def from_text(text: str, path: str) -> Baseline:
         header = lines[0]
         if header["benchbed_baseline"] != FORMAT:
             raise UnusableResults(f"{path} is of another version of benchbed; {advice}")
-        cells = {line.pop("cell"): _reading(line) for line in lines[1:]}
+        cells = {line.pop("cell"): _checked(_reading(line)) for line in lines[1:]}
+        if not isinstance(header["settings"], dict) or not isinstance(header["surroundings"], dict):
+            raise ValueError("its header has no settings or surroundings")
         if len(cells) != header["cells"]:
             raise UnusableResults(
                 f"{path} is cut short: it names {header['cells']} cells and holds {len(cells)}; "
@@ -58,8 +62,20 @@ def from_text(text: str, path: str) -> Baseline:
 
 def _plain(reading: Reading) -> dict[str, Any]:
     """Return a reading without what is usual: a line should show what matters."""
-    shown = {name: _short(getattr(reading, name)) for name in Reading.__dataclass_fields__}
+    shown = {name: _short(getattr(reading, name)) for name in KEPT}
     return {name: value for name, value in shown.items() if USUAL.get(name, ...) != value}
+
+
+def _checked(reading: Reading) -> Reading:
+    """Return a reading whose numbers can be used, or raise ValueError."""
+    numbers = [*(reading.variance or ()), reading.gradient_norm, reading.draws]
+    if reading.mean is not None:
+        numbers += [*reading.mean.along, *reading.mean.errors, reading.mean.freedom]
+        if len(reading.mean.along) != len(reading.mean.errors):
+            raise ValueError("a mean has more directions than errors")
+    if not all(math.isfinite(number) for number in numbers):
+        raise ValueError("a number is not finite")
+    return reading
 
 
 def _short(value: Any) -> Any:

@@ -48,6 +48,10 @@ def judge_cpu(
     findings = []
     for name, (now, then) in pairs.items():
         if now.cpu is None or then.cpu is None:
+            if now.cpu is not then.cpu:
+                where = "in the baseline" if then.cpu is None else "now"
+                why = f"not timed {where}; write timing: {LEAST_TIMED} in the sweep"
+                findings.append(Finding(name, "cpu", "not compared", why))
             continue
         if now.reference != then.reference:
             why = f"timed with {now.reference} now and {then.reference} in the baseline"
@@ -82,7 +86,8 @@ def _judged(
     if fails:
         message = f"{size} in the last of {runs} re-runs, the margin is {margin:g}"
         return Finding("", "cpu", "fail", message, value)
-    return Finding("", "cpu", "pass", size, value)
+    seen = f" in re-run {runs}, not past the margin of {margin:g} for sure" if runs else ""
+    return Finding("", "cpu", "pass", f"{size}{seen}", value)
 
 
 def _calls(reading: Reading) -> str:

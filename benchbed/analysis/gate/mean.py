@@ -18,6 +18,8 @@ from benchbed.analysis.gate.variance import Again, Pairs
 from benchbed.analysis.intervals import LEVEL, Interval, around
 from benchbed.analysis.verdict import SHRINK
 
+NOTHING_LEFT = 1e-12  # an exact gradient this short is 0: moves are told as they are
+
 
 def judge_means(pairs: Pairs, again: Again, *, level: float) -> list[Finding]:
     """Return a finding for every cell.
@@ -32,8 +34,11 @@ def judge_means(pairs: Pairs, again: Again, *, level: float) -> list[Finding]:
     latest = {name: now for name, (now, _) in open_.items()}
 
     def p_again(name: str) -> float:
-        latest[name] = again(name)
-        return change_p_value(*_means(latest[name], pairs[name][1]))
+        fresh, then = again(name), pairs[name][1]
+        if _settled(fresh, then) is not None:
+            return 1.0
+        latest[name] = fresh
+        return change_p_value(*_means(fresh, then))
 
     first = {name: change_p_value(*_means(*pair)) for name, pair in open_.items()}
     second, rejected = two_stage(first, p_again, level)
@@ -55,6 +60,10 @@ def _means(now: Reading, then: Reading) -> tuple[MeanSketch, MeanSketch]:
 def _settled(now: Reading, then: Reading) -> Finding | None:
     if now.digest == then.digest:
         return Finding("", "change of bias", "identical", "the same numbers", Interval(0, 0, 0))
+    if now.heavy or then.heavy:
+        where = "now" if now.heavy else "in the baseline"
+        why = f"tails: {where} events rarer than the draws decide; a mean has no error bar then"
+        return Finding("", "change of bias", "undecided", why)
     if now.mean is None or then.mean is None:
         where = "this sweep" if now.mean is None else "the baseline"
         why = f"each seed tunes anew and {where} has one; run it with seeds: 3 or more"
@@ -67,7 +76,7 @@ def _settled(now: Reading, then: Reading) -> Finding | None:
 
 def _told(now: Reading, then: Reading, p: float, fails: bool, level: float) -> Finding:
     means = _means(now, then)
-    norm = now.gradient_norm or 1.0
+    norm = now.gradient_norm if now.gradient_norm > NOTHING_LEFT else 1.0
     move, error = largest_move(*means)
     value = around(move, error, min(mean.freedom for mean in means), LEVEL).scaled(1 / norm)
     size = f"its mean moved by {100 * value.value:.2g} % of the exact gradient's length"

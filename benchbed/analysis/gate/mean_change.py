@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from benchbed.analysis.bias import POWER, rounding_error
+from benchbed.analysis.bias import POWER, least_error
 from benchbed.records import Array, Blocks
 
 MOST_COORDINATES = 8  # kept one by one
@@ -37,13 +37,13 @@ class MeanSketch(NamedTuple):
 def sketch(blocks: Blocks) -> MeanSketch:
     """Return the sketch of one cell's mean, its error from the spread of the block means."""
     values = (blocks.first / blocks.count[:, None]) @ _directions(blocks.exact)
-    return _of(values, rounding_error(blocks))
+    return _of(values, least_error(blocks))
 
 
 def sketch_over_tunings(cells: Sequence[Blocks]) -> MeanSketch:
     """Return the sketch of the mean over cells that were each tuned anew; needs two or more."""
     means = [blocks.first.sum(0) / blocks.count.sum() for blocks in cells]
-    return _of(np.array(means) @ _directions(cells[0].exact), rounding_error(cells[0]))
+    return _of(np.array(means) @ _directions(cells[0].exact), max(map(least_error, cells)))
 
 
 def change_p_value(new: MeanSketch, old: MeanSketch) -> float:
@@ -68,7 +68,9 @@ def visible_change(new: MeanSketch, old: MeanSketch, level: float) -> float:
     """
     _, error, freedom = _moves(new, old)[0]
     critical = float(stats.t.isf(level / (2 * len(new.along)), freedom))
-    return (critical + float(stats.norm.ppf(POWER))) * error
+    # The error is itself estimated: the noncentral t, to first order.
+    wider = math.sqrt(1 + critical**2 / (2 * freedom))
+    return (critical + float(stats.norm.ppf(POWER)) * wider) * error
 
 
 def _moves(new: MeanSketch, old: MeanSketch) -> list[tuple[float, float, float]]:

@@ -22,6 +22,7 @@ class Report:
         findings: of every cell and test.
         alpha: chance that anything fails that is as it was; CPU time is not in it.
         notes: what a reader should know of the whole.
+        strict: whether what draws did not decide counts against it.
     """
 
     sweep: str
@@ -29,15 +30,12 @@ class Report:
     findings: Sequence[Finding]
     alpha: float
     notes: Sequence[str] = ()
+    strict: bool = False
 
     @property
     def exit_code(self) -> ExitCode:
-        """Return OK, REGRESSION or INCOMPLETE."""
-        return exit_code(self.findings)
-
-    def strict_exit_code(self) -> ExitCode:
-        """Return UNDECIDED, too, where draws did not decide."""
-        return exit_code(self.findings, strict=True)
+        """Return OK, REGRESSION, INCOMPLETE or, where strict, UNDECIDED."""
+        return exit_code(self.findings, strict=self.strict)
 
     @property
     def notable(self) -> list[Finding]:
@@ -55,13 +53,23 @@ class Report:
         """Say it in one line."""
         cells = len({finding.cell for finding in self.findings if finding.cell})
         counts = ", ".join(f"{count} {outcome}" for outcome, count in sorted(self.counts.items()))
-        word = {0: "passes", 1: "REGRESSED", 3: "is INCOMPLETE"}[int(self.exit_code)]
+        words = {0: "passes", 1: "REGRESSED", 3: "is INCOMPLETE", 4: "is UNDECIDED"}
+        word = words[int(self.exit_code)]
         return f"{self.sweep} {word}: {cells} cells against {self.baseline}: {counts}"
 
     def lines(self) -> list[str]:
         """Return a line for each notable finding, then the notes and the summary."""
         told = [
-            f"{finding.outcome}: {finding.cell or self.sweep}: {finding.test}: {finding.message}"
+            printable(
+                f"{finding.outcome}: {finding.cell or self.sweep}: {finding.test}: "
+                f"{finding.message}"
+            )
             for finding in self.notable
         ]
-        return [*told, *self.notes, self.summary()]
+        return [*told, *map(printable, self.notes), printable(self.summary())]
+
+
+def printable(text: str) -> str:
+    """Return ``text`` in one line, without what a terminal or a log would obey."""
+    flat = " ".join(text.split())
+    return "".join(letter if letter.isprintable() else "?" for letter in flat)

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
+from scipy import stats
+
 from benchbed.analysis.advice import rounded_up
 from benchbed.analysis.gate.baseline import Reading
 from benchbed.analysis.gate.finding import Finding
@@ -35,12 +37,13 @@ def judge_variances(pairs: Pairs, again: Again, *, margin: float, level: float) 
 
     def p_again(name: str) -> float:
         fresh[name] = again(name)
-        if fresh[name].variance is None or fresh[name].heavy:
+        then = pairs[name][1]
+        if _settled(fresh[name], then) is not None:
             return 1.0
-        latest[name] = _ratio(fresh[name], pairs[name][1])
-        return exceeds(latest[name], margin)
+        latest[name] = _ratio(fresh[name], then)
+        return _p_value(fresh[name], then, margin)
 
-    first = {name: exceeds(found, margin) for name, found in ratios.items()}
+    first = {name: _p_value(*pair, margin) for name, pair in open_.items()}
     second, rejected = two_stage(first, p_again, level)
     findings = []
     for name, (now, then) in pairs.items():
@@ -50,15 +53,32 @@ def judge_variances(pairs: Pairs, again: Again, *, margin: float, level: float) 
             told = _settled(reading, then) if name in fresh else None
         if told is None:
             p = second.get(name, first[name])
-            told = _told(latest[name], margin, p, name in rejected, min(now.draws, then.draws))
+            told = _told(reading, then, latest[name], margin, p, name in rejected)
         findings.append(replace(told, cell=name))
     return findings
 
 
 def _ratio(now: Reading, then: Reading) -> LogEstimate:
-    assert now.variance is not None
     assert then.variance is not None
+    if now.variance is None:  # of heavy tails: never read
+        return LogEstimate(math.nan, math.nan, math.nan)
     return ratio(now.variance, then.variance)
+
+
+def _p_value(now: Reading, then: Reading, margin: float) -> float:
+    """Return the one-sided p-value of "the variance has not grown past the margin".
+
+    Tails that have become heavy leave the variance no standard error, and must not hide how much it
+    has grown. A block's own variance of such a law is below the true one more often than above, so
+    the number of blocks above the old variance, the margin and three of its standard errors is
+    held to a fair coin's.
+    """
+    assert then.variance is not None
+    if not now.heavy:
+        return exceeds(_ratio(now, then), margin)
+    most = margin * math.exp(then.variance.value + 3 * then.variance.error)
+    above = sum(variance > most for variance in now.block_variances)
+    return float(stats.binom.sf(above - 1, len(now.block_variances), 0.5))
 
 
 def _settled(now: Reading, then: Reading) -> Finding | None:
@@ -67,22 +87,32 @@ def _settled(now: Reading, then: Reading) -> Finding | None:
         return Finding("", "variance", "identical", "the same numbers", Interval(1.0, 1.0, 1.0))
     if now.zero and then.zero:
         return Finding("", "variance", "zero", "no variance, as before")
+    if now.zero and now.certain:
+        return Finding("", "variance", "pass", "it has no variance now; save the baseline again")
+    if then.heavy or (then.zero and now.heavy and not then.certain):
+        why = "tails: in the baseline the variance's own error may not exist, or no event was met"
+        return Finding("", "variance", "undecided", f"{why}: no ratio can be tested")
     if now.zero:
-        return Finding("", "variance", "pass", "its variance has gone; save the baseline again")
+        return Finding("", "variance", "fail", "every draw is one and the same now")
     if then.zero:
         return Finding("", "variance", "fail", "it had no variance, and has some now")
-    if now.heavy or then.heavy:
-        where = "now" if now.heavy else "in the baseline"
-        why = f"tails: {where} the variance's own error may not exist, so no ratio can be tested"
-        return Finding("", "variance", "undecided", why)
-    if now.variance is None or then.variance is None:
-        where = "this sweep" if now.variance is None else "the baseline"
+    if (now.variance is None and not now.heavy) or then.variance is None:
+        where = "the baseline" if then.variance is None else "this sweep"
         why = f"each seed tunes anew and {where} has one; run it with seeds: 3 or more"
         return Finding("", "variance", "undecided", why)
     return None
 
 
-def _told(found: LogEstimate, margin: float, p: float, fails: bool, draws: int) -> Finding:
+def _told(
+    now: Reading, then: Reading, found: LogEstimate, margin: float, p: float, fails: bool
+) -> Finding:
+    if now.heavy and fails:
+        why = f"tails have become heavy, and most blocks' variance is past x {margin:g}"
+        return Finding("", "variance", "fail", f"{why}; p = {p:.1g}", p_value=p)
+    if now.heavy:
+        why = "tails: the variance's own error may not exist, so no ratio can be tested"
+        return Finding("", "variance", "undecided", why, p_value=p)
+    draws = min(now.draws, then.draws)
     value = found.interval(LEVEL)
     size = f"variance x {value.value:.4g} [{value.low:.4g}, {value.high:.4g}]"
     bound = f"the margin is {margin:g}"

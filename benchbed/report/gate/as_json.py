@@ -9,12 +9,12 @@ from typing import Any
 from benchbed.analysis.gate.report import Report
 
 
-def as_json(report: Report, exit_code: int) -> str:
+def as_json(report: Report) -> str:
     """Return everything, NaN as null: what was measured, its 95 % interval and the p-value."""
     found = {
         "sweep": report.sweep,
         "baseline": report.baseline,
-        "exit_code": exit_code,
+        "exit_code": int(report.exit_code),
         "alpha": report.alpha,
         "notes": list(report.notes),
         "counts": report.counts,

@@ -7,7 +7,7 @@ import string
 from benchbed.analysis.gate.finding import Finding
 from benchbed.analysis.gate.report import Report
 
-PLAIN = set(string.ascii_letters + string.digits + " .,:;%()=+-/'")  # all else is an entity
+PLAIN = set(string.ascii_letters + string.digits + " .,;%()=+-'")  # all else is an entity
 MARKS = {"fail": "❌", "incomplete": "❌", "undecided": "❔", "insensitive": "❔"}
 
 
