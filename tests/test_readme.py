@@ -21,6 +21,7 @@ from benchbed.citations import bibtex
 from benchbed.cli import cli
 from benchbed.errors import ExitCode
 from benchbed.sweep.spec_file import parse_spec, read_spec
+from benchbed.verification.estimator.verify import verify_estimator
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text()
@@ -54,6 +55,17 @@ def test_the_examples_print_what_the_readme_shows(source, output):
             assert float(left) == pytest.approx(float(right), rel=1e-4, abs=1e-6)
         except ValueError:
             assert left == right
+
+
+def test_the_loss_that_is_verified_is_unbiased(tmp_path):
+    (tmp_path / "reinforce.py").write_text(block("py"))
+    report = verify_estimator(
+        f"{tmp_path}/reinforce.py:reinforce", {"as": "surrogate"}, latents=["categorical"]
+    )
+    assert report.exit_code() == 0
+    shown = re.search(r"reinforce: 16 checks of the contract hold. No bias in 4 of 4 cells", README)
+    assert shown
+    assert {found.outcome for found in report.findings} == {"unbiased"}
 
 
 def test_the_spec_is_a_spec():
