@@ -34,8 +34,9 @@ check: $(STAMP)
 bench: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks --benchmark-only
 
-# Some forty minutes on 2 cores, sixteen of them compiling every estimator's draws; the sweeps go on
-# where they were. Writes results/proof/. Timings come first and alone.
+# Some hundred minutes on 2 cores, forty of them trying the gate on itself and sixteen compiling every
+# estimator's draws; the sweeps, and the gate's trials, go on where they were. Writes results/proof/.
+# Timings come first and alone.
 COMPILED := tests/test_compiled.py tests/test_compiled_law.py
 prove: $(STAMP)
 	$(BIN)/python -m pytest tests/benchmarks -m prove -q
