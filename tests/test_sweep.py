@@ -279,7 +279,7 @@ class TestMarkedRows:
 
         outcome = run_sweep(spec(estimators=[f"{yours}:copy"]), tmp_path / "results", progress=edit)
         assert len(outcome.bad) == 3
-        assert "source changed while the sweep ran" in outcome.bad[0].message
+        assert "source is not what the sweep began with" in outcome.bad[0].message
 
     def test_draws_need_not_divide_by_blocks(self, tmp_path):
         outcome = run_sweep(spec(draws=515, estimators=["score_function"], seeds=1), tmp_path)
